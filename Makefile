@@ -1,0 +1,41 @@
+# Each target sets itself up, quietly, inside this checkout; nothing else on the machine is touched.
+VENV ?= .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+SOURCES := agent verifier lab tests
+
+.PHONY: help demo lab test check format clean
+
+help:
+	@echo "make demo    one instance from just booted to member of the HA slot, on stand-ins (under 2 minutes)"
+	@echo "make test    everything CI runs"
+	@echo "make check   format, lint, types, import contracts"
+	@echo "make lab     the stand-ins on loopback until Ctrl-C, addresses in .lab/lab.json"
+
+$(READY): setup.cfg verifier/setup.cfg pyproject.toml packaging/dev/constraints.txt packaging/dev/bootstrap.sh
+	@echo "setting up $(VENV) (once) ..."
+	@packaging/dev/bootstrap.sh $(VENV)
+	@touch $@
+
+demo: $(READY)
+	@$(PY) -m lab demo
+
+lab: $(READY)
+	@$(PY) -m lab serve
+
+check: $(READY)
+	@$(VENV)/bin/ruff format --check --quiet $(SOURCES) || { echo "run: make format"; exit 1; }
+	@$(VENV)/bin/ruff check --quiet $(SOURCES)
+	@$(VENV)/bin/mypy --no-error-summary agent/hsm_enrol verifier/hsm_verifier lab tests
+	@PYTHONPATH=agent:verifier:. $(VENV)/bin/lint-imports --no-logo --no-timings > $(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+	@echo "check: format, lint, types and import contracts hold"
+
+format: $(READY)
+	@$(VENV)/bin/ruff format --quiet $(SOURCES)
+	@$(VENV)/bin/ruff check --fix --quiet $(SOURCES)
+
+test: check
+	@$(PY) -m pytest -q -n 4 --dist worksteal
+
+clean:
+	rm -rf .venv .lab dist build

@@ -1,0 +1,1 @@
+"""What both parties must agree on (docs/protocol.md). Pure: no network, no clock, no files."""
