@@ -27,7 +27,7 @@ check: $(READY)
 	@$(VENV)/bin/ruff format --check --quiet $(SOURCES) || { echo "run: make format"; exit 1; }
 	@$(VENV)/bin/ruff check --quiet $(SOURCES)
 	@$(VENV)/bin/mypy --no-error-summary agent/hsm_enrol verifier/hsm_verifier lab tests
-	@PYTHONPATH=agent:verifier:. $(VENV)/bin/lint-imports --no-logo --no-timings > $(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+	@PYTHONPATH=agent:verifier:. $(VENV)/bin/lint-imports > $(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@echo "check: format, lint, types and import contracts hold"
 
 format: $(READY)

@@ -1,0 +1,36 @@
+"""Keeps every Python process of the test suite on loopback: put on PYTHONPATH of children, imported by conftest itself.
+
+169.254.169.254, fd00:ec2::254 and private addresses exist for this project only inside a network namespace that a test
+made itself; such a test sets HSM_ENROL_OWN_NAMESPACE=1 for the processes inside.
+"""
+
+import ipaddress
+import os
+import sys
+
+
+class LeftLoopback(BaseException):
+    """A test tried to reach an address that is not this machine's own. Not an Exception: no handler may swallow it."""
+
+
+def allowed(address: object) -> bool:
+    """Tell whether a socket address is loopback (or no internet address at all)."""
+    if not isinstance(address, tuple) or not address:
+        return True  # AF_UNIX, AF_NETLINK
+    host = str(address[0]).split("%")[0]
+    if host in {"", "localhost"}:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name would have to be asked from a resolver first
+
+
+def watch(event: str, args: tuple[object, ...]) -> None:
+    """Refuse connect and sendto beyond loopback, and look-ups of foreign names."""
+    if event in {"socket.connect", "socket.sendto"} and not allowed(args[1]):
+        raise LeftLoopback(f"{event} to {args[1]!r}")
+
+
+if os.environ.get("HSM_ENROL_OWN_NAMESPACE") != "1":
+    sys.addaudithook(watch)
