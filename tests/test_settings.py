@@ -1,0 +1,85 @@
+"""hsm-enrol.toml: what is read, and how a fault is told."""
+
+import pytest
+
+from hsm_enrol import settings
+from hsm_enrol.errors import BadSettings, SettingsMissing
+
+GOOD = """
+[verifier]
+urls = ["https://vp1.example:8443", "https://vp2.example:8443/"]
+audience = "hsm-enrol:5d0c"
+ca_file = "/etc/hsm-enrol/verifier-ca.pem"
+answer_keys = ["/etc/hsm-enrol/answer-key.pem"]
+"""
+
+
+def read(text: str) -> settings.Settings:
+    return settings.parse(text.encode(), "/etc/x.toml", "/r/")
+
+
+def test_the_smallest_file_gives_the_documented_defaults() -> None:
+    got = read(GOOD)
+    assert got.verifier.urls == ("https://vp1.example:8443", "https://vp2.example:8443")
+    assert (got.verifier.deadline, got.imds.deadline, got.luna.tool_timeout) == (600.0, 120.0, 60.0)
+    assert (got.luna.join, got.assertion.kem, got.deliver.pin) == ("tool", "mlkem768-x25519", "none")
+    assert got.assertion.evidence == ("identity-role", "iid")
+    assert got.root == "/r"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what", "better"),
+    [
+        (GOOD + "deadlin = '1s'", 7, "unknown key 'deadlin'", "did you mean deadline?"),
+        (GOOD + "[luna]\njoin = 'tools'", 8, "luna.join", "tool | config"),
+        (GOOD + "[lunar]\n", 7, "unknown table or key 'lunar'", "did you mean luna?"),
+        ("x = 1\n" + GOOD, 1, "unknown table or key 'x'", "known here: verifier"),
+        (GOOD + "[imds]\n\ndeadline = 5", 9, "imds.deadline: not a time span", '"90s"'),
+        (GOOD + "[imds]\nendpoint = 'https://x'", 8, "imds.endpoint", "169.254.169.254"),
+        (GOOD.replace("https://vp1", "http://vp1"), 3, "verifier.urls", "https://"),
+        (GOOD.replace("https://vp1", "https://u:p@vp1"), 3, "verifier.urls", "https://"),
+        (
+            GOOD.replace('urls = ["https://vp1.example:8443", "https://vp2.example:8443/"]', ""),
+            2,
+            "urls is missing",
+            "",
+        ),
+        (GOOD.replace('["/etc/hsm-enrol/answer-key.pem"]', "[]"), 6, "a list of 1 to 4", ""),
+        (GOOD.replace('"/etc/hsm-enrol/verifier-ca.pem"', '"ca.pem"'), 5, "a path must be absolute", "/"),
+        (GOOD + "[luna\n", 7, "not TOML", ""),
+        (GOOD + "proxy = 'socks5://x'", 7, "verifier.proxy", "http://"),
+        ("verifier = 3", 1, "'verifier' is a table", "[verifier]"),
+        ("", 1, "verifier.urls is missing", ""),
+    ],
+)
+def test_a_fault_names_its_line_and_a_way_out(text: str, line: int, what: str, better: str) -> None:
+    with pytest.raises(BadSettings) as caught:
+        read(text)
+    assert caught.value.status == 78
+    assert caught.value.facts["line"] == line
+    assert what in str(caught.value.facts["what"])
+    assert better in str(caught.value.facts["better"])
+
+
+@pytest.mark.parametrize(
+    ("span", "seconds"), [("90s", 90), ("10min", 600), ("1h 30min", 5400), ("500ms", 0.5), ("1d", 86400), ("2m", 120)]
+)
+def test_time_spans_are_systemds(span: str, seconds: float) -> None:
+    assert read(GOOD + f"deadline = '{span}'").verifier.deadline == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("span", ["", "10", "0s", "2d", "-1s", "1.5s", "10 parsecs", "10min!", "１s", "99999999999s"])
+def test_what_is_no_time_span_is_refused(span: str) -> None:
+    with pytest.raises(BadSettings):
+        read(GOOD + f"deadline = '{span}'")
+
+
+def test_a_file_that_is_not_utf8_is_refused_with_its_line() -> None:
+    with pytest.raises(BadSettings) as caught:
+        settings.parse(GOOD.encode() + b"\n# \xff", "/x")
+    assert caught.value.facts["line"] == 8
+
+
+def test_a_missing_file_says_so(tmp_path: object) -> None:
+    with pytest.raises(SettingsMissing, match="No such file"):
+        settings.load(f"{tmp_path}/none.toml")
