@@ -251,6 +251,16 @@ class UndoIncomplete(EnrolError):
     hint = "repair the file system, then run `hsm-enrol enrol` again: it finishes the undo before anything else"
 
 
+class UndoDamaged(EnrolError):
+    """Exit 73, `undo_damaged`."""
+
+    status = 73
+    reason = "undo_damaged"
+    message_id = "a2754a5ece0e46b39232b2305c23d646"
+    says = "the journal of an unfinished run, {path}, is damaged"
+    hint = "compare the copies named .hsm-enrol.* beside Chrystoki.conf and the certificates with the originals, then remove that folder"
+
+
 # --- 75 try again
 
 

@@ -232,19 +232,41 @@ def wipe(folder: int, name: str) -> None:
     os.unlink(name, dir_fd=folder)
 
 
-def make_folder(path: str, *, root: str = "") -> None:
-    """Make one folder, 0755 and ours, inside an existing one; already there is fine. Raises as put_file does."""
+def make_folder(path: str, *, root: str = "", mode: int = 0o755) -> None:
+    """Make one folder of ours, inside an existing one; already there is fine. Raises as put_file does."""
     with _writing(path), open_folder(os.path.dirname(path), root) as parent:
         name = os.path.basename(path)
         with suppress(FileExistsError):
-            os.mkdir(name, 0o755, dir_fd=parent)
+            os.mkdir(name, mode, dir_fd=parent)
             descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
             try:
-                os.fchmod(descriptor, 0o755)  # whatever our umask is
+                os.fchmod(descriptor, mode)  # whatever our umask is
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             os.fsync(parent)
+
+
+def put_link(path: str, to: str, *, root: str = "") -> None:
+    """Make `path` a symbolic link to `to`, by a rename; one that is there already is left. Raises as put_file does."""
+    with _writing(path), open_folder(os.path.dirname(path), root) as folder:
+        link_at(folder, os.path.basename(path), to)
+        os.fsync(folder)
+
+
+def link_at(folder: int, name: str, to: str) -> None:
+    """Do the same in an open folder. Raises OSError, and then leaves nothing."""
+    with suppress(OSError):  # not a link, or gone
+        if os.readlink(name, dir_fd=folder) == to:
+            return
+    temp = ".hsm-enrol." + secrets.token_hex(4)
+    os.symlink(to, temp, dir_fd=folder)
+    try:
+        os.rename(temp, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temp, dir_fd=folder)
+        raise
 
 
 def fsync_folder(path: str, *, root: str = "") -> None:
