@@ -82,6 +82,11 @@ def _resolve(path: str, root: str, *, last: bool) -> Trail:
     return Trail(links=tuple(links), path="/".join([root, *done]) or "/")
 
 
+def below(root: str, path: str) -> str:
+    """Give the path on disk of a path that is meant under root; one that already starts with root stays."""
+    return "/".join([root, *_parts(path, root)]) if root else path
+
+
 def _parts(path: str, root: str) -> list[str]:
     """Split a path into components below root; one that already starts with root is not prefixed twice."""
     if root and (path == root or path.startswith(root + "/")):

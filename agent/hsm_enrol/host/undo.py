@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from hsm_enrol.errors import CannotWrite, EnrolError, UndoDamaged, UndoIncomplete
 from hsm_enrol.host import files
-from hsm_enrol.host.folders import errno_name, open_folder
+from hsm_enrol.host.folders import below, errno_name, open_folder
 from hsm_enrol.host.keep import Entry, keep, put_back
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Journal:
 
     def covers(self, path: str) -> bool:
         """Tell whether `path` can be put back."""
-        return any(entry.path == path for entry in self.script.entries)
+        return any(entry.path == below(self.root, path) for entry in self.script.entries)
 
     def commit(self, record: bytes) -> None:
         """Make all renames so far safe on disk, then put the record with our tx in place: from here on it is done.
@@ -110,17 +110,23 @@ def begin(
 
     `watch`: files and links that may change or appear, and folders that may appear (before what goes into them).
     `drop`: superseded files, removed only after the commit. `tx`: for tests; else 16 random bytes.
+    `state`: the folder of record.json. Paths are those below `root`, with or without it in front.
     Raises CannotWrite, UnsafeFile, UnsafeFolder with nothing changed; UndoIncomplete when putting back failed.
     """
+    state = below(root, state)
     journal = Journal(state=state, root=root, script=Script(tx=tx or secrets.token_urlsafe(16), folders=()))
     try:
-        _save(journal, tuple(dict.fromkeys(watch)), tuple(drop))
+        _save(journal, _on_disk(root, watch), _on_disk(root, drop))
         yield journal
     except BaseException:
         if journal.committed or _tx_in_record(state, root) != journal.tx:
             settle(state, root=root)
         raise
     settle(state, root=root)
+
+
+def _on_disk(root: str, paths: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(below(root, path) for path in paths))
 
 
 def _save(journal: Journal, watch: tuple[str, ...], drop: tuple[str, ...]) -> None:
@@ -146,6 +152,7 @@ def settle(state: str, *, root: str = "", by_hand: Callable[[str, bytes, bytes],
     work of a person; such a file is renamed to `<path>.hsm-enrol-displaced` before the old one comes back.
     Raises UndoIncomplete (the journal stays; every entry was tried), UndoDamaged, CannotWrite.
     """
+    state = below(root, state)
     undo = f"{state}/undo"
     if not os.path.isdir(undo):
         return Settled(outcome="nothing")
