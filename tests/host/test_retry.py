@@ -145,6 +145,17 @@ def test_a_retry_after_beyond_the_deadline_is_not_slept_in_vain() -> None:
     assert fake.slept == []
 
 
+def test_the_last_try_has_room_of_its_own() -> None:
+    for seed in range(50):
+        fake = FakeTime()
+        act, _ = failing(10**9)
+        deadline = Deadline(30, clock=fake.clock)
+        loop = retrying(deadline, on=(Flaky,), sleep=fake.sleep, rng=random.Random(seed), room=2.0)
+        with pytest.raises(Flaky):
+            loop(act)
+        assert fake.now < 1028.0
+
+
 def test_each_wait_is_told_before_it_begins() -> None:
     fake = FakeTime()
     act, _ = failing(2)

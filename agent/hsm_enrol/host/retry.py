@@ -54,6 +54,10 @@ class Deadline:
         """Seconds that one network operation may take: at most `cap`, at most what is left, never 0."""
         return max(SHORTEST_TIMEOUT, min(cap, self.remaining()))
 
+    def part(self, seconds: float) -> Deadline:
+        """Give a nearer deadline for one piece of the work, never later than this one."""
+        return Deadline(min(seconds, self.remaining()), self._clock)
+
 
 def retrying(
     deadline: Deadline,
@@ -63,25 +67,25 @@ def retrying(
     rng: random.Random,
     base: float = 0.2,
     cap: float = 10.0,
+    room: float = 0.0,
     on_wait: Callable[[BaseException, float], None] | None = None,
 ) -> tenacity.Retrying:
     """Give a tenacity loop that repeats on the named exceptions only, until it works or the deadline is over.
 
-    The n-th wait is drawn evenly from 0 to min(`cap`, `base` * 2**n) seconds, and never reaches beyond the deadline, so
-    that the last try still has time of its own. An exception with a `retry_after` (seconds) is obeyed instead, cut to
-    15 minutes; when that is more than is left, there is nothing to wait for. At the end the last exception itself is
-    raised. `on_wait` hears of each wait before it begins: the exception and the seconds.
+    The n-th wait is drawn evenly from 0 to min(`cap`, `base` * 2**n) seconds. An exception with a `retry_after`
+    (seconds) is obeyed instead, cut to 15 minutes. A wait that would not leave `room` seconds before the deadline is
+    not begun: it is over then, and the last exception itself is raised (a try squeezed into the last moment would only
+    end in a time-out that hides the cause). `on_wait` hears of each wait before it begins: exception and seconds.
     """
 
     def wait(state: tenacity.RetryCallState) -> float:
         asked = getattr(_failure(state), "retry_after", None)
         if asked is not None:
             return min(max(0.0, float(asked)), LONGEST_RETRY_AFTER)
-        bound = min(cap, base * 2.0 ** min(state.attempt_number - 1, _MOST_DOUBLINGS))
-        return rng.uniform(0.0, min(bound, deadline.remaining()))
+        return rng.uniform(0.0, min(cap, base * 2.0 ** min(state.attempt_number - 1, _MOST_DOUBLINGS)))
 
     def stop(state: tenacity.RetryCallState) -> bool:
-        return state.upcoming_sleep >= deadline.remaining()
+        return state.upcoming_sleep + room >= deadline.remaining()
 
     def tell(state: tenacity.RetryCallState) -> None:
         if on_wait is not None:
