@@ -167,19 +167,20 @@ def open_regular(folder: int, name: str, path: str, flags: int = os.O_RDONLY) ->
     return descriptor
 
 
+def looks_of(descriptor: int) -> Looks:
+    """Read an open file's looks. Raises OSError."""
+    status = os.fstat(descriptor)
+    mode = stat.S_IMODE(status.st_mode)
+    return Looks(mode=mode, uid=status.st_uid, gid=status.st_gid, xattrs=read_xattrs(descriptor))
+
+
 def looks_at(folder: int, name: str, path: str) -> Looks | None:
     """Read a file's looks; None when nothing is there. Raises UnsafeFile, OSError."""
     descriptor = open_regular(folder, name, path)
     if descriptor is None:
         return None
     try:
-        status = os.fstat(descriptor)
-        return Looks(
-            mode=stat.S_IMODE(status.st_mode),
-            uid=status.st_uid,
-            gid=status.st_gid,
-            xattrs=read_xattrs(descriptor),
-        )
+        return looks_of(descriptor)
     finally:
         os.close(descriptor)
 
