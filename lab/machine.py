@@ -58,7 +58,7 @@ class Machine:
     pending_time: str = "2026-01-01T00:00:00Z"
     credentials: RoleCredentials = field(default_factory=RoleCredentials, repr=False)
     document: bytes = b""  # "" = made of the facts above
-    rsa2048: str = "bGFiOiBub3QgYSBzaWduYXR1cmU=\nbGFiOiBub3QgYSBzaWduYXR1cmU="  # lines of base64, as AWS sends them
+    rsa2048: str = "bGFiOiBub3QgYSBz\naWduYXR1cmUgYXQg\nYWxsLg=="  # lines of base64, as AWS sends them
     signature: str = "bGFiOiBub3QgYSBzaWduYXR1cmU="
 
     def items(self) -> dict[str, bytes]:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from hsm_enrol.errors import ImdsHopLimit, ImdsOdd, ImdsOff, ImdsThrottled, ImdsUnreachable
 from hsm_enrol.host import metadata
+from hsm_enrol.host.bounded import Turn, _Socket
 from hsm_enrol.host.metadata import MOST_BYTES, Metadata
 from hsm_enrol.host.retry import Deadline
 from lab.imds import Faults, ImdsServer
@@ -403,3 +405,28 @@ def test_the_token_is_in_no_error_and_forgotten_at_the_end(waits: Waits) -> None
         assert caught.value.__cause__ is None
         ask.close()
         assert ask._token == ""
+
+
+def test_a_connection_that_is_never_made_is_told_so(waits: Waits, monkeypatch: pytest.MonkeyPatch) -> None:
+    def request(*_: object, **__: object) -> requests.Response:
+        raise requests.ConnectTimeout("CANARY")
+
+    ask = Metadata(
+        ["http://127.0.0.1:1"], deadline=Deadline(9, clock=waits.clock), rng=random.Random(1), sleep=waits.sleep
+    )
+    monkeypatch.setattr(ask._session, "request", request)
+    with pytest.raises(ImdsUnreachable) as caught:
+        ask.fetch(ITEM)
+    assert caught.value.facts["error"] == "no connection in time"
+    assert waits.slept
+
+
+def test_nothing_is_received_after_the_turn_is_over(waits: Waits) -> None:
+    deadline = Deadline(5, clock=waits.clock)
+    left, right = socket.socketpair()
+    with right, _Socket(left, Turn(deadline)) as bounded:
+        right.sendall(b"ab")
+        assert bounded.recv_into(bytearray(1)) == 1
+        waits.sleep(5)
+        with pytest.raises(TimeoutError):
+            bounded.recv_into(bytearray(1))

@@ -1,4 +1,4 @@
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import botocore.loaders
@@ -6,17 +6,20 @@ import pytest
 
 from hsm_enrol.errors import WireError
 from hsm_enrol.wire import sts
+from hsm_enrol.wire.assertion import IdentityRole
 
 BINDING = "b" * 43
 DATE = "20260102T030405Z"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    region: str = "eu-central-1"
-    access_key_id: str = "ASIAQWERTYUIOPASDFGH"
-    amz_date: str = DATE
-    signature: str = "0f" * 32
+EVIDENCE = IdentityRole(
+    region="eu-central-1",
+    endpoint="regional",
+    access_key_id="ASIAQWERTYUIOPASDFGH",
+    security_token="IQoJb3JpZ2luX2VjE/+=",
+    amz_date=DATE,
+    signature="0f" * 32,
+)
 
 
 def request(**changes: str) -> dict[str, str]:
@@ -169,7 +172,7 @@ def test_v8_no_text_that_is_no_region_chooses_a_host(region: str) -> None:
 
 
 def test_the_authorization_header_names_key_scope_and_signature() -> None:
-    assert sts.authorization(Evidence()) == (
+    assert sts.authorization(EVIDENCE) == (
         "AWS4-HMAC-SHA256 Credential=ASIAQWERTYUIOPASDFGH/20260102/eu-central-1/sts/aws4_request, "
         f"SignedHeaders={sts.SIGNED_HEADERS}, Signature={'0f' * 32}"
     )
@@ -189,4 +192,4 @@ def test_the_authorization_header_names_key_scope_and_signature() -> None:
 )
 def test_v8_an_authorization_header_takes_nothing_outside_its_grammar(changes: dict[str, str], what: str) -> None:
     with pytest.raises(WireError, match=f"V8 {what}"):
-        sts.authorization(replace(Evidence(), **changes))
+        sts.authorization(replace(EVIDENCE, **changes))

@@ -9,25 +9,35 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from hsm_enrol.wire import assertion as claims
+from hsm_enrol.wire import sts
+
 
 def _grammar(text: str) -> re.Pattern[str]:
     return re.compile(text, re.ASCII)
 
 
-_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-INSTANCE_ID: Final = _grammar(r"i-([0-9a-f]{8}|[0-9a-f]{17})")
-TYPE: Final = _grammar(r"[a-z0-9][a-z0-9-]{0,31}\.[a-z0-9-]{1,31}")
-RESERVATION: Final = _grammar(r"r-([0-9a-f]{8}|[0-9a-f]{17})")
-IMAGE: Final = _grammar(r"ami-([0-9a-f]{8}|[0-9a-f]{17})")
-HOST_NAME: Final = _grammar(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
-IPV4: Final = _grammar(r"((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\.(?!\Z)|\Z)){4}")
+# What goes into the assertion has the protocol's own grammar, so that nothing is sent which a verifier calls malformed.
+INSTANCE_ID: Final = _grammar(claims.INSTANCE_ID)
+TYPE: Final = _grammar(claims.INSTANCE_TYPE)
+RESERVATION: Final = _grammar(claims.RESERVATION_ID)
+IMAGE: Final = _grammar(claims.IMAGE_ID)
+ACCOUNT: Final = _grammar(claims.ACCOUNT_ID)
+REGION: Final = _grammar(claims.REGION)
+HOST_NAME: Final = _grammar(claims.HOST_NAME)
+IPV4: Final = _grammar(claims.IPV4)
+ROLE_NAME: Final = _grammar(claims.ROLE)
+ACCESS_KEY_ID: Final = _grammar(claims.ACCESS_KEY_ID)
+SECURITY_TOKEN: Final = _grammar(claims.SECURITY_TOKEN)
+CMS: Final = _grammar(claims.CMS_TEXT)
+
+# What stays on this machine.
 MAC: Final = _grammar(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 ZONE: Final = _grammar(r"[a-z0-9]{1,32}(-[a-z0-9]{1,32}){1,9}")  # also eu-central-1-ham-1a, us-east-1-wl1-bos-wlz-1
 PARTITION: Final = _grammar(r"aws(-[a-z]{1,16}){0,3}")
+DOMAIN: Final = sts.HOST
 LIFECYCLE: Final = _grammar(r"[A-Z][A-Za-z]{1,31}(:[A-Z][A-Za-z]{1,31}){0,2}")  # InService, Warmed:Stopped, ...
-ROLE_NAME: Final = _grammar(r"[A-Za-z0-9_+=,.@-]{1,64}")  # IAM guide, "IAM and AWS STS quotas"
 PROFILE: Final = _grammar(r"arn:[a-z-]{3,64}:iam::[0-9]{12}:instance-profile/[\x21-\x7e]{1,640}")
-ACCOUNT: Final = _grammar(r"[0-9]{12}")
 SECRET: Final = _grammar(r"[A-Za-z0-9+/=]{16,256}")
 DATE: Final = _grammar(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-BASE64: Final = _grammar(r"[A-Za-z0-9+/]{1,12288}={0,2}")
+SIGNATURE: Final = _grammar(r"[A-Za-z0-9+/]{1,4096}={0,2}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from hsm_enrol.host import grammar
 from hsm_enrol.host.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -35,9 +34,9 @@ class Items(Metadata):
         body = self.fetch(item)
         return self._checked(item, body.decode("ascii", "replace"), pattern) if body else None
 
-    def base64_text(self, item: str) -> str:
+    def base64_text(self, item: str, pattern: re.Pattern[str]) -> str:
         """Read base64, without the line breaks that IMDS puts in."""
-        return self._checked(item, self.required(item).replace(b"\n", b"").decode("ascii", "replace"), grammar.BASE64)
+        return self._checked(item, self.required(item).replace(b"\n", b"").decode("ascii", "replace"), pattern)
 
     def json_object(self, item: str, body: bytes | None = None) -> dict[str, object]:
         """Read a JSON object, or parse the `body` already read. AWS writes null for absent members here."""

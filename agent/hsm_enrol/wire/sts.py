@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Final, Protocol
+from typing import Final
 
 from hsm_enrol.errors import WireError
+from hsm_enrol.wire import assertion
+from hsm_enrol.wire.assertion import IdentityRole
 
 BODY: Final = b"Action=GetCallerIdentity&Version=2011-06-15"
 CONTENT_TYPE: Final = "application/x-www-form-urlencoded; charset=utf-8"
@@ -20,11 +22,11 @@ ALGORITHM: Final = "AWS4-HMAC-SHA256"
 ENDPOINTS: Final = ("regional", "fips")
 
 # Grammars of what goes into the request. The date's shape is checked, its nearness to a clock is the verifier's.
-REGION: Final = re.compile(r"[a-z]{2,5}(-[a-z]{2,12}){1,2}-[0-9]{1,2}", re.ASCII)
-ACCESS_KEY_ID: Final = re.compile(r"ASIA[A-Z0-9]{12,124}", re.ASCII)
-SECURITY_TOKEN: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,12288}", re.ASCII)
-AMZ_DATE: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z", re.ASCII)
-SIGNATURE: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+REGION: Final = re.compile(assertion.REGION, re.ASCII)
+ACCESS_KEY_ID: Final = re.compile(assertion.ACCESS_KEY_ID, re.ASCII)
+SECURITY_TOKEN: Final = re.compile(assertion.SECURITY_TOKEN, re.ASCII)
+AMZ_DATE: Final = re.compile(assertion.AMZ_DATE, re.ASCII)
+SIGNATURE: Final = re.compile(assertion.SIGNATURE, re.ASCII)
 BINDING: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 HOST: Final = re.compile(
     r"(?=.{1,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+", re.ASCII
@@ -47,26 +49,6 @@ _PARTITIONS = (
     ("us-isof-", "aws-iso-f", ""),
     ("", "aws", "amazonaws.com"),
 )
-
-
-class SignedRequest(Protocol):
-    """What an Authorization header is made of; wire/assertion.py's IdentityRole is one."""
-
-    @property
-    def region(self) -> str:
-        """The region whose STS it is for."""
-
-    @property
-    def access_key_id(self) -> str:
-        """Name of the key that signed."""
-
-    @property
-    def amz_date(self) -> str:
-        """When it was signed, `YYYYMMDDThhmmssZ`."""
-
-    @property
-    def signature(self) -> str:
-        """64 hexadecimal digits."""
 
 
 def partition(region: str) -> str:
@@ -132,7 +114,7 @@ def scope(region: str, amz_date: str) -> str:
     return f"{amz_date[:8]}/{region}/sts/aws4_request"
 
 
-def authorization(evidence: SignedRequest) -> str:
+def authorization(evidence: IdentityRole) -> str:
     """Give the Authorization header of an assertion's evidence. WireError V8 on a value outside its grammar."""
     if not ACCESS_KEY_ID.fullmatch(evidence.access_key_id):
         raise WireError("V8", "access-key-id")
