@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,21 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 GUARD = HERE / "guard"
 
-_spec = importlib.util.spec_from_file_location("hsm_enrol_guard", GUARD / "sitecustomize.py")
-assert _spec is not None
-assert _spec.loader is not None
-guard = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(guard)
-LeftLoopback: type[BaseException] = guard.LeftLoopback
+
+def _load_guard() -> type[BaseException]:
+    """Give the guard's exception; a worker of pytest-xdist is a child and has been guarded since it started."""
+    there = sys.modules.get("sitecustomize")
+    if not hasattr(there, "LeftLoopback"):
+        spec = importlib.util.spec_from_file_location("hsm_enrol_guard", GUARD / "sitecustomize.py")
+        assert spec is not None
+        assert spec.loader is not None
+        there = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(there)
+    kind: type[BaseException] = there.LeftLoopback  # type: ignore[union-attr]  # looked at just above
+    return kind
+
+
+LEFT_LOOPBACK = _load_guard()
 
 # Children of tests see this checkout's code and the guard, whatever is installed.
 os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (GUARD, ROOT / "agent", ROOT / "verifier", ROOT)))
@@ -27,4 +37,4 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # boto3 must not ask the link-
 
 @pytest.fixture
 def left_loopback() -> type[BaseException]:
-    return LeftLoopback
+    return LEFT_LOOPBACK
