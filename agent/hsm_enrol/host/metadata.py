@@ -29,7 +29,7 @@ T = TypeVar("T")
 MOST_BYTES: Final = 16 * 1024  # credentials, the largest item, hold a token of at most 12,288 characters
 TOKEN_SECONDS: Final = 300  # longer than a run reads for; a token in a core file is soon worth nothing
 PATIENCE: Final = 2.0  # seconds for one exchange; the service is on the same machine's wire and answers in milliseconds
-ROOM: Final = 0.1  # seconds an exchange wants before the deadline; without them its time-out would hide the cause
+ROOM: Final = 0.5  # seconds an exchange wants before the deadline; without them its time-out would hide the cause
 SILENT_PUTS: Final = 3  # so many token time-outs beside a live service are the hop limit and no accident
 _TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{1,1024}", re.ASCII)
 _TOKEN_ITEM = "api/token"  # noqa: S105  a path
