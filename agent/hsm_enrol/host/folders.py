@@ -104,24 +104,27 @@ def _link_text(path: str) -> str | None:
 
 
 @contextmanager
-def open_folder(folder: str, root: str = "", *, private: bool = False) -> Iterator[int]:
+def open_folder(folder: str, root: str = "", *, private: bool = False, judge: bool = True) -> Iterator[int]:
     """Open a folder for dir_fd work, walking down from root (or /) without following a link unseen.
 
     Every folder on the way must belong to root (or to whoever runs us, in the laboratory) and must not be writable by
-    others unless sticky; a `private` one not by its group either. Whoever names --root vouches for the way to it.
+    others unless sticky; a `private` one not by its group either. `judge=False` is for looking only. Whoever names
+    --root vouches for the way to it.
     Raises UnsafeFolder, OSError.
     """
     parts = _parts(real_path(folder, root), root)
     flags = os.O_DIRECTORY | os.O_CLOEXEC
     descriptor = os.open(root or "/", flags | (os.O_PATH if parts else os.O_RDONLY))
     try:
-        _judge(descriptor, folder, private=private and not parts)
+        if judge:
+            _judge(descriptor, folder, private=private and not parts)
         for left, part in zip(range(len(parts) - 1, -1, -1), parts, strict=True):
             access = os.O_PATH if left else os.O_RDONLY
             inner = os.open(part, flags | access | os.O_NOFOLLOW, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = inner
-            _judge(descriptor, folder, private=private and not left)
+            if judge:
+                _judge(descriptor, folder, private=private and not left)
         yield descriptor
     finally:
         os.close(descriptor)
