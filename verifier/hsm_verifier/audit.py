@@ -1,0 +1,173 @@
+"""Knows how to write down every decision so that a removed or altered line is found.
+
+One JSON object a line. `prev` is the SHA-256 of the line before, `n` counts; each line is fsynced before the asker
+hears anything. A chain cannot show that its newest lines were cut off: the head file beside it shows that for
+accidents, and `audit verify --expect HASH` for anyone who keeps a hash elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+START = "0" * 64
+_TAIL = 65536
+
+Fact = str | int | float | bool | None | list[str]
+
+
+class AuditError(Exception):
+    """The audit is not whole: says at which line and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The last line of a chain: its number and hash."""
+
+    n: int
+    hash: str
+
+
+class Audit:
+    """Appends to one file, shared by threads and by the command line beside a running server."""
+
+    def __init__(self, path: Path) -> None:
+        """Open nothing yet."""
+        self._path = path
+        self._lock = threading.Lock()
+        self._seen: tuple[int, int, Head] | None = None  # inode, size, head: saves reading the tail again
+
+    def write(self, event: str, now: float, **facts: Fact) -> Head:
+        """Append one line and fsync it; None is left out. Raises OSError: then nothing may be answered."""
+        with self._lock, self._exclusive() as handle:
+            head = self._head(handle)
+            line = self._line(head, event, now, facts)
+            _write_whole(handle, line)
+            os.fsync(handle)
+            head = Head(n=head.n + 1, hash=hashlib.sha256(line).hexdigest())
+            status = os.fstat(handle)
+            self._seen = (status.st_ino, status.st_size, head)
+            self._note_head(head)
+        return head
+
+    def _line(self, head: Head, event: str, now: float, facts: dict[str, Fact]) -> bytes:
+        record: dict[str, Fact] = {
+            "n": head.n + 1,
+            "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
+            "event": event,
+            **{name: value for name, value in facts.items() if value is not None},
+            "prev": head.hash,
+        }
+        return json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[int]:
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _head(self, handle: int) -> Head:
+        status = os.fstat(handle)
+        if self._seen is not None and self._seen[:2] == (status.st_ino, status.st_size):
+            return self._seen[2]
+        if status.st_size == 0:
+            return Head(n=0, hash=START)
+        tail = os.pread(handle, _TAIL, max(0, status.st_size - _TAIL))
+        if not tail.endswith(b"\n"):
+            # A crash tore the last line; it was never answered. End it, and say so in the chain.
+            torn = tail[tail.rfind(b"\n") + 1 :]
+            before = _head_of(tail[: tail.rfind(b"\n") + 1])
+            note = self._line(before, "torn_line", 0, {"sha256": hashlib.sha256(torn).hexdigest()})
+            _write_whole(handle, b"\n" + note)
+            return Head(n=before.n + 1, hash=hashlib.sha256(note).hexdigest())
+        return _head_of(tail)
+
+    def _note_head(self, head: Head) -> None:
+        # Not fsynced: after a power cut it may lag behind the chain, which verify accepts; it never runs ahead of it.
+        with contextlib.suppress(OSError):
+            handle = os.open(_head_path(self._path), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                os.pwrite(handle, f"{head.n:016d} {head.hash}\n".encode(), 0)
+            finally:
+                os.close(handle)
+
+
+def verify(path: Path, expect: str = "") -> Head:
+    """Walk the chain. Raises AuditError at the first removed or altered line, or when `expect` is no line's hash."""
+    head = Head(n=0, hash=START)
+    torn: bytes | None = None
+    found = not expect
+    with path.open("rb") as file:
+        for line in file:
+            if torn is None and not _is_next(line, head):
+                torn = line.removesuffix(b"\n")
+                continue
+            if torn is not None and not (_is_next(line, head) and _explains(line, torn)):
+                raise AuditError(f"line {head.n + 1} was removed or altered")
+            torn = None
+            head = Head(n=head.n + 1, hash=hashlib.sha256(line).hexdigest())
+            found = found or head.hash == expect
+    if torn is not None:
+        raise AuditError(f"line {head.n + 1} was removed or altered, or a crash tore it and nothing was written since")
+    with contextlib.suppress(FileNotFoundError):
+        noted = _head_path(path).read_text(encoding="ascii").split()
+        if int(noted[0]) > head.n or (int(noted[0]) == head.n and noted[1] != head.hash):
+            raise AuditError(f"the chain ends at line {head.n}, but line {noted[0]} was written")
+    if not found:
+        raise AuditError("no line has the expected hash")
+    return head
+
+
+def tail(path: Path, count: int) -> tuple[str, ...]:
+    """Give the last lines, oldest first."""
+    with path.open("rb") as file:
+        lines = file.read().splitlines()
+    return tuple(line.decode("ascii", "backslashreplace") for line in lines[-count:])
+
+
+def _write_whole(handle: int, line: bytes) -> None:
+    if os.write(handle, line) != len(line):  # a full disk; the torn line is explained by the next writer
+        raise OSError("the audit could not be written whole")
+
+
+def _head_path(path: Path) -> Path:
+    return path.with_name(path.name + ".head")
+
+
+def _head_of(lines: bytes) -> Head:
+    last = lines.splitlines(keepends=True)[-1] if lines else b""
+    if not last:
+        return Head(n=0, hash=START)
+    try:
+        return Head(n=int(json.loads(last)["n"]), hash=hashlib.sha256(last).hexdigest())
+    except (ValueError, KeyError, TypeError):
+        raise OSError("the audit's last line is not one of ours; run `hsm-verifier audit verify`") from None
+
+
+def _is_next(line: bytes, head: Head) -> bool:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    return (
+        isinstance(record, dict)
+        and line.endswith(b"\n")
+        and record.get("n") == head.n + 1
+        and record.get("prev") == head.hash
+    )
+
+
+def _explains(line: bytes, torn: bytes) -> bool:
+    record = json.loads(line)
+    return bool(record["event"] == "torn_line" and record.get("sha256") == hashlib.sha256(torn).hexdigest())

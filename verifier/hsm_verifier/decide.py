@@ -1,0 +1,328 @@
+"""Knows how to decide one request: the numbered checks V2 to V15, cheap and offline first, then one committed decision.
+
+Everything that touches the world comes in with `World`; what was found goes out on the `Trail`, for the audit. A check
+that fails raises Refusal. Before V8 has passed the asker is a stranger and hears only what strangers may (refusal.py).
+"""
+
+from __future__ import annotations
+
+import calendar
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hsm_enrol.errors import WireError
+from hsm_enrol.wire.answer import make_answer
+from hsm_enrol.wire.assertion import Assertion, verify_assertion
+from hsm_enrol.wire.strict import dump_json
+from hsm_verifier.ledger import known as ledger_known
+from hsm_verifier.ledger import sightings
+from hsm_verifier.ledger.known import Known
+from hsm_verifier.ledger.rows import Claim
+from hsm_verifier.ledger.take import Held, Taken, confirm_have, take
+from hsm_verifier.refusal import Refusal
+from hsm_verifier.vault import Entry, Vault, VaultError
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from hsm_verifier.answer_keys import AnswerKeys
+    from hsm_verifier.audit import Fact
+    from hsm_verifier.ledger.store import Store
+    from hsm_verifier.limits import Buckets
+    from hsm_verifier.nonce import Nonces
+    from hsm_verifier.ports import Document, Documents, Facts, Group, Inventory, Policy, Sts
+
+LEVELS = ("fields", "iid", "identity-role")
+CLOCK_SKEW = 300.0  # V4: seconds that amz-date may differ from this party's clock
+HOLD = (15.0, 45.0)  # V13: Retry-After is drawn from here, so that a held fleet does not come back at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """All that decisions need beside the request itself. `clock` is Unix seconds; `asks` limits each instance id."""
+
+    audience: str
+    policy: Policy
+    store: Store
+    vault: Vault
+    nonces: Nonces
+    keys: AnswerKeys
+    sts: Sts
+    inventory: Inventory
+    documents: Documents
+    asks: Buckets
+    clock: Callable[[], float]
+    rng: random.Random
+
+
+@dataclass(slots=True)
+class Trail:
+    """What became known while deciding: for the audit line, and whether the asker may hear more than a stranger."""
+
+    proved: bool = False
+    alarm: bool = False
+    facts: dict[str, Fact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One request and what was found out about it offline."""
+
+    request: Assertion
+    source: str
+    shown: str
+    document: Document | None
+    known: Known | None
+
+    @property
+    def first_time(self) -> bool:
+        """Tell whether the instance has no slot of any serial, so that V11 and V12 are enforced (O4)."""
+        return self.known is None
+
+
+def decide(body: bytes, source: str, world: World, trail: Trail) -> bytes:
+    """Give the signed answer to one assertion; it was committed before this returns. Raises Refusal, VaultError."""
+    request = parse(body)
+    trail.facts |= about(request)
+    shown = check_request(request, world)
+    document = check_document(request, shown, world)
+    known = ledger_known.look_up(world.store, request.sub, request.have)
+    check_pending_time(document, known)
+    case = Case(request=request, source=source, shown=shown, document=document, known=known)
+    if (answer := answer_known(case, world, trail)) is not None:
+        return answer
+    level = prove(case, world, trail)
+    facts = look(case, level, world)
+    name, group = judge(case, facts, level, world, trail)
+    entry = bundle_of(name, world)
+    return answer_claim(case, make_claim(case, facts, level, group, entry), world, trail)
+
+
+def parse(body: bytes) -> Assertion:
+    """V2, V3: strict parse, signature by `cnf`, seal key proven usable."""
+    try:
+        return verify_assertion(body)
+    except WireError as error:
+        strange = error.what.endswith((".eat_profile", ".kem"))
+        reason = "too_large" if error.rule == "V1" else "unsupported" if strange else "malformed"
+        raise Refusal(reason, f"V2 {error.rule} {error.what}") from None
+
+
+def about(request: Assertion) -> dict[str, Fact]:
+    """Give what the audit keeps of a request: names and ids, no evidence."""
+    return {
+        "instance": request.sub,
+        "account": request.instance.account_id,
+        "region": request.instance.region,
+        "jti": request.jti,
+        "owner": request.cnf.thumbprint,
+        "why": request.reason,
+        "have": request.have,
+        "pin": request.pin,
+    }
+
+
+def check_request(request: Assertion, world: World) -> str:
+    """V4: what can be told from the request and the policy alone. Gives the level of the evidence shown."""
+    now = world.clock()
+    if request.aud != world.audience:
+        raise Refusal("unsupported", "V4 audience")
+    world.nonces.check(request.eat_nonce, now)
+    role = request.identity_role
+    shown = "identity-role" if role else "iid" if request.iid else "fields"
+    lowest = world.policy.lowest_level(request.instance.account_id, request.instance.region)
+    if lowest is None:
+        raise Refusal("evidence_invalid", "V4 account_or_region")
+    if LEVELS.index(shown) < LEVELS.index(lowest):
+        raise Refusal("evidence_missing", f"V4 {shown}_below_{lowest}")
+    if role is not None:
+        if role.region != request.instance.region:
+            raise Refusal("evidence_invalid", "V4 role_region")
+        if abs(_unix(role.amz_date) - now) > CLOCK_SKEW:
+            raise Refusal("clock_skew", "V4 amz_date")
+    if world.keys.choose(request.trust) is None:
+        raise Refusal("unsupported", "V4 trust")
+    return shown
+
+
+def check_document(request: Assertion, shown: str, world: World) -> Document | None:
+    """V5, V6: AWS's signature over the identity document, and the claims equal it.
+
+    A document is looked at when the region's certificate is here, or when nothing stronger was shown.
+    """
+    region = request.instance.region
+    if request.iid is None or (shown == "identity-role" and not world.documents.knows(region)):
+        return None
+    document = world.documents.verify(request.iid, region)
+    claims = request.instance
+    pairs = {
+        "instance_id": (document.instance_id, request.sub),
+        "account_id": (document.account_id, claims.account_id),
+        "region": (document.region, region),
+        "image_id": (document.image_id, claims.image_id),
+        "instance_type": (document.instance_type, claims.instance_type),
+        "private_ip": (document.private_ip, claims.local_ipv4),
+    }
+    differs = tuple(name for name, (said, claimed) in pairs.items() if said != claimed)
+    if differs:
+        raise Refusal("evidence_invalid", "V6 document_differs", mismatches=differs)
+    return document
+
+
+def check_pending_time(document: Document | None, known: Known | None) -> None:
+    """V6: a document older than one already seen is a replay."""
+    if document and known and known.pending_time is not None and document.pending_time < known.pending_time:
+        raise Refusal("evidence_invalid", "V6 document_older_than_stored", alarm=True)
+
+
+def answer_known(case: Case, world: World, trail: Trail) -> bytes | None:
+    """V7, O3: what may be said to a known key without asking AWS: "nothing newer", or "still on hold"."""
+    request, known = case.request, case.known
+    owner = request.cnf.thumbprint
+    if known and known.owner == owner and request.have is not None:
+        entry = world.vault.current(known.group)
+        if entry and entry.serial == request.have and _has_it(known, request, world):
+            trail.facts |= {"how": "current", "group": known.group, "serial": entry.serial}
+            return _seal(request, entry, world, state="current", trial=False)
+    if known is None and request.pin:
+        group = sightings.held_group(world.store, request.sub, owner)
+        entry = world.vault.current(group) if group else None
+        if entry and entry.gate and ledger_known.gate_closed(world.store, entry.gate, request.sub):
+            trail.proved = True  # this key passed V8 when it was first held
+            raise Refusal("hold", "V13 held_again", retry_after=world.rng.uniform(*HOLD))
+    return None
+
+
+def _has_it(known: Known, request: Assertion, world: World) -> bool:
+    """O1: `have`, signed by the owner, confirms the slot; written only once. False when it was REVOKED."""
+    have = request.have or 0
+    return known.have_confirmed or confirm_have(world.store, request.sub, known.owner, have)
+
+
+def prove(case: Case, world: World, trail: Trail) -> str:
+    """V8: AWS names the asker; then each instance id has its own limit. Gives the level that was reached."""
+    request = case.request
+    if request.identity_role is not None:
+        world.sts.ask(request)
+        trail.proved = True
+    wait = world.asks.wait_for(request.sub)
+    if wait:
+        raise Refusal("busy", "V8 asks_per_instance", retry_after=wait)
+    level = "identity-role" if trail.proved else "iid" if case.document else "fields"
+    trail.facts["level"] = level
+    return level
+
+
+def look(case: Case, level: str, world: World) -> Facts:
+    """V9: AWS's API knows the instance, pending or running. Not visible is "not yet" for ten minutes."""
+    request, claims = case.request, case.request.instance
+    try:
+        return world.inventory.look_up(request.sub, claims.account_id, claims.region, claims.role)
+    except Refusal as refusal:
+        if refusal.reason != "not_visible_yet" or level != "identity-role":
+            raise
+        if sightings.unseen_for(world.store, request.sub) > sightings.VISIBLE_WITHIN:
+            raise Refusal("not_admitted", "V9 not_found") from None
+        raise
+
+
+def judge(case: Case, facts: Facts, level: str, world: World, trail: Trail) -> tuple[str, Group]:
+    """V10 to V12: fields, source and windows; then the group's own level and kem. Gives the group and its name."""
+    request = case.request
+    waits_since = sightings.first_pass(world.store, request.sub, request.cnf.thumbprint) if case.first_time else None
+    verdict = world.policy.judge(
+        request,
+        facts,
+        case.document,
+        source=case.source,
+        now=world.clock() if waits_since is None else waits_since,
+        first_time=case.first_time,
+    )
+    words = tuple(str(item) for item in verdict.mismatches)
+    if words:
+        trail.facts["mismatches"] = list(words)
+    if verdict.group is None:
+        raise Refusal("not_admitted", "V10 no_group", mismatches=words)
+    trail.facts["group"] = verdict.group
+    group = world.policy.group(verdict.group)
+    if LEVELS.index(level) < LEVELS.index(group.level):
+        raise Refusal("evidence_missing", f"V10 {level}_below_{group.level}")
+    if group.demand_iid and case.document is None:
+        raise Refusal("evidence_missing", "V10 iid_demanded")
+    if level != "identity-role":
+        # The operator accepted evidence that does not bind the asker's key (accept_unbound_evidence).
+        trail.proved = True
+        trail.alarm = True
+    if request.seal.kem not in group.kems:
+        raise Refusal("unsupported", "V10 kem")
+    return verdict.group, group
+
+
+def bundle_of(group: str, world: World) -> Entry:
+    """V14, O7: the group's current bundle, whatever an earlier try got."""
+    entry = world.vault.current(group)
+    if entry is None:
+        raise Refusal("upstream_busy", "V14 nothing_published", alarm=True, retry_after=60.0)
+    return entry
+
+
+def make_claim(case: Case, facts: Facts, level: str, group: Group, entry: Entry) -> Claim:
+    """Gather what the ledger decides on (V13, V15)."""
+    request = case.request
+    return Claim(
+        instance_id=request.sub,
+        owner=request.cnf.thumbprint,
+        jwk=dump_json(request.cnf.as_json()).decode(),
+        group=entry.group,
+        serial=entry.serial,
+        nonce=request.eat_nonce,
+        level=level,
+        first_time=case.first_time,
+        launch_time=facts.launch_time,
+        pending_time=case.document.pending_time if case.document else None,
+        have=request.have,
+        lost_key=group.lost_key,
+        gate=entry.gate if request.pin and group.release_gate else None,
+    )
+
+
+def answer_claim(case: Case, claim: Claim, world: World, trail: Trail) -> bytes:
+    """V13 to V15: take the slot and seal in one transaction. Gives the answer after COMMIT."""
+    trail.facts["serial"] = claim.serial
+    entry = world.vault.entry(claim.group, claim.serial)
+
+    def make(state: str, trial: bool) -> bytes:  # noqa: FBT001  the ledger's two words
+        return _seal(case.request, entry, world, state=state, trial=trial)
+
+    match take(world.store, claim, make):
+        case Held(halted=halted, alarm=alarm):
+            word = "V13 halted" if halted else "V13 hold"
+            raise Refusal("hold", word, retry_after=world.rng.uniform(*HOLD), alarm=alarm)
+        case Taken(answer=answer, how=how, trial=trial, alarm=alarm):
+            trail.alarm |= alarm
+            trail.facts |= {"how": how, "trial": trial or None}
+            return answer
+
+
+def _seal(request: Assertion, entry: Entry, world: World, *, state: str, trial: bool) -> bytes:
+    """V14: read the bundle, seal it to the run's key, sign with a key the asker pins."""
+    key = world.keys.choose(request.trust)
+    if key is None:
+        raise Refusal("unsupported", "V4 trust")
+    bundle = world.vault.read(entry.group, entry.serial) if state == "bundle" else None
+    return make_answer(request, serial=entry.serial, iat=int(world.clock()), bundle=bundle, trial=trial, key=key)
+
+
+def _unix(amz_date: str) -> float:
+    """Give the Unix seconds of an ISO basic UTC date; one that no calendar has is out of any window."""
+    try:
+        return calendar.timegm(time.strptime(amz_date, "%Y%m%dT%H%M%SZ"))
+    except ValueError:
+        return float("-inf")
+
+
+def translate(error: VaultError) -> Refusal:
+    """Give what a bundle that does not open means to the asker: later, while the operator is alarmed."""
+    return Refusal("upstream_busy", f"V14 {error}", alarm=True, retry_after=60.0)

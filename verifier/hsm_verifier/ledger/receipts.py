@@ -1,0 +1,80 @@
+"""Knows what a receipt changes: the slot of the last answer, and the PIN's gate. Repeating one changes nothing more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import and_, func, select, update
+
+from hsm_verifier.ledger import gate
+from hsm_verifier.ledger.rows import is_owner, lock
+from hsm_verifier.ledger.schema import db_now, instances, slots
+from hsm_verifier.ledger.store import Store
+from hsm_verifier.refusal import Refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What the owner reports about one answer, named by its nonce; words as in docs/protocol.md, "Receipt"."""
+
+    instance_id: str
+    owner: str
+    serial: int
+    nonce: str
+    result: str
+    code: str | None
+    pin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """What changed, for the audit: `effect` is a list of words, empty when the receipt was stale or a repetition."""
+
+    effect: tuple[str, ...]
+    alarm: bool
+
+
+def owner_jwk(store: Store, instance_id: str, serial: int) -> str | None:
+    """Give the JWK of the owner of a slot, or None when there is no such slot."""
+    found = (
+        select(instances.c.jwk)
+        .join(slots, slots.c.instance_id == instances.c.instance_id)
+        .where(slots.c.instance_id == instance_id, slots.c.serial == serial)
+    )
+    with store.reading() as tx:
+        value = tx.execute(found).scalar_one_or_none()
+    return None if value is None else str(value)
+
+
+def note(store: Store, told: Note) -> Noted:
+    """Write a verified receipt down.
+
+    Raises Refusal `hold` for a `trying` whose trial is over or another answer's: its 204 would let the tool run, and
+    the bound on wrong tries would not hold. Every other stale receipt has no effect and no error.
+    """
+    effect: list[str] = []
+    with store.deciding() as tx:
+        # The gate's row is locked before the instance's, as in take(): one order, no deadlock on PostgreSQL.
+        if told.result == "trying":
+            permitted = gate.begin_trying(tx, told.instance_id, told.serial, told.nonce)
+        else:
+            changed = gate.settle(tx, told.instance_id, told.serial, told.nonce, told.pin)
+            effect += [changed] if changed else []
+            permitted = True
+        if not (lock(tx, told.instance_id) and is_owner(tx, told.instance_id, told.owner)):
+            raise Refusal("not_admitted", "R owner_changed")
+        here = and_(slots.c.instance_id == told.instance_id, slots.c.serial == told.serial, slots.c.nonce == told.nonce)
+        if not permitted and tx.execute(select(slots.c.serial).where(here, slots.c.pin_id.is_(None))).first() is None:
+            raise Refusal("hold", "V13 trial_over", retry_after=30.0)
+        written = tx.execute(
+            update(slots).where(here, slots.c.state == "TAKEN").values(result=told.result, code=told.code, pin=told.pin)
+        ).rowcount
+        effect += ["noted"] if written else []
+        if told.result == "installed":
+            confirmed = tx.execute(
+                update(slots)
+                .where(here, slots.c.state == "TAKEN")
+                .values(state="CONFIRMED", confirmed_at=func.coalesce(slots.c.confirmed_at, db_now()))
+            ).rowcount
+            effect += ["confirmed"] if confirmed else []
+    return Noted(effect=tuple(effect), alarm="halted" in effect)

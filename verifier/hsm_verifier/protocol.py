@@ -1,0 +1,86 @@
+"""Knows how long an asker may take for its headers and its body (V1); uvicorn's own protocol waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+MAX_HEADERS = 16 * 1024  # bytes of request line and headers; ours are under 1 KiB
+
+
+class TimedProtocol(HttpToolsProtocol):
+    """One connection: closed when headers or body are late or headers are long. Tells `on_lost` when it is gone."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        *,
+        client: tuple[str, int],
+        header_timeout: float,
+        body_timeout: float,
+        on_lost: Callable[[], None],
+    ) -> None:
+        """`client` is who connected, which with PROXY protocol is not the socket's peer."""
+        super().__init__(config=config, server_state=server_state, app_state={})
+        self._who = client
+        self._header_timeout = header_timeout
+        self._body_timeout = body_timeout
+        self._on_lost = on_lost
+        self._timer: asyncio.TimerHandle | None = None
+        self._header_bytes = 0
+        self._in_headers = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
+        """Start the clock for the first request's headers."""
+        super().connection_made(transport)
+        self.client = self._who
+        self._start(self._header_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock; give the source its connection back."""
+        self._stop()
+        super().connection_lost(exc)
+        self._on_lost()
+
+    def data_received(self, data: bytes) -> None:
+        """Count header bytes: a request that never ends its headers is cut off."""
+        if self._in_headers:
+            self._header_bytes += len(data)
+            if self._timer is None:
+                self._start(self._header_timeout)
+        super().data_received(data)
+        if self._in_headers and self._header_bytes > MAX_HEADERS:
+            self.transport.abort()
+
+    def on_headers_complete(self) -> None:
+        """Go from the headers' clock to the body's."""
+        self._in_headers = False
+        self._header_bytes = 0
+        self._start(self._body_timeout)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Stop the clock: from here on it is our own time."""
+        self._stop()
+        self._in_headers = True
+        super().on_message_complete()
+
+    def _start(self, seconds: float) -> None:
+        self._stop()
+        self._timer = self.loop.call_later(seconds, self._late)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        self._timer = None
+        transport: Any = self.transport
+        transport.abort()  # not close(): a TLS goodbye would wait for a peer that does not read

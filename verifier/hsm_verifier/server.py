@@ -1,0 +1,166 @@
+"""Knows how to serve over TLS: counts each connection before any cryptography and stops without dropping work.
+
+uvicorn's HTTP protocol (httptools) on uvloop; the accept loop is ours, because V1 comes before the TLS handshake and
+so does the PROXY protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+import uvloop
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from hsm_verifier.app import Workers, make_app
+from hsm_verifier.limits import Sources, networks, within
+from hsm_verifier.protocol import TimedProtocol
+from hsm_verifier.proxy_protocol import BadProxyHeader, read_source
+from hsm_verifier.service import Service
+from hsm_verifier.settings import ServerSettings
+from hsm_verifier.sockets import notify
+
+ACCEPT_PAUSE = 0.1  # seconds without accepting when this process is out of file descriptors
+_log = logging.getLogger("hsm_verifier")
+
+
+def tls_context(settings: ServerSettings) -> ssl.SSLContext:
+    """Give TLS 1.2 or later with this party's certificate. Raises OSError, ssl.SSLError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    return context
+
+
+class Listener:
+    """Takes connections from listening sockets until told to stop."""
+
+    def __init__(self, service: Service, settings: ServerSettings, context: ssl.SSLContext) -> None:
+        """Make the application and the caps; nothing is accepted yet."""
+        self._settings = settings
+        self._context = context
+        self._sources = Sources(settings, time.monotonic)
+        self._balancers = networks(settings.proxy_protocol_from)
+        self._workers = Workers(settings.workers, settings.queue)
+        app = make_app(service, self._sources, self._workers, settings)
+        self._config = Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=max(1, round(settings.keep_alive)),
+        )
+        self._config.load()
+        self._state = ServerState()
+        self._opening: set[asyncio.Task[None]] = set()
+
+    async def accept(self, listener: socket.socket) -> None:
+        """Accept for ever. V1: a source over its cap is closed before a byte is read."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, address = await loop.sock_accept(listener)
+            except OSError as error:
+                _log.warning("accept: %s", error.strerror)
+                await asyncio.sleep(ACCEPT_PAUSE)
+                continue
+            client = (str(address[0]), int(address[1]))
+            if not self._sources.connect(client[0]):
+                sock.close()
+                continue
+            task = loop.create_task(self._open(sock, client))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _open(self, sock: socket.socket, client: tuple[str, int]) -> None:
+        """Read the balancer's header if there is one, then shake hands; both within one time-out."""
+        counted = client[0]
+        lost = _Once(lambda: self._sources.disconnect(counted))
+        loop = asyncio.get_running_loop()
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            async with asyncio.timeout(self._settings.handshake_timeout):
+                if within(client[0], self._balancers):
+                    client = await read_source(loop, sock) or client
+                await loop.connect_accepted_socket(
+                    lambda: TimedProtocol(
+                        self._config,
+                        self._state,
+                        client=client,
+                        header_timeout=self._settings.header_timeout,
+                        body_timeout=self._settings.body_timeout,
+                        on_lost=lost,
+                    ),
+                    sock,
+                    ssl=self._context,
+                )
+        except (OSError, BadProxyHeader, TimeoutError) as error:
+            _log.debug("connection from %s: %s", client[0], type(error).__name__)
+            sock.close()
+            lost()
+
+    async def drain(self) -> None:
+        """Let requests under way finish, up to `stop_timeout`; idle connections go at once."""
+        for task in tuple(self._opening):
+            task.cancel()
+        for connection in tuple(self._state.connections):
+            connection.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.stop_timeout):
+                while self._state.tasks:
+                    await asyncio.wait(tuple(self._state.tasks))
+        self._workers.close()
+
+
+class _Once:
+    """Calls something the first time only: a failed handshake may or may not have made a protocol."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action: Callable[[], None] | None = action
+
+    def __call__(self) -> None:
+        action, self._action = self._action, None
+        if action is not None:
+            action()
+
+
+async def run(listener: Listener, sockets: tuple[socket.socket, ...], ready: Callable[[], Any]) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is called once connections are accepted."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    accepting = [loop.create_task(listener.accept(sock)) for sock in sockets]
+    ready()
+    notify("READY=1")
+    await stop.wait()
+    notify("STOPPING=1")
+    for task in accepting:
+        task.cancel()
+    for sock in sockets:
+        sock.close()
+    await listener.drain()
+
+
+def serve(service: Service, settings: ServerSettings, sockets: tuple[socket.socket, ...]) -> None:
+    """Serve on these sockets, saying where on stdout; returns after a graceful stop."""
+    listener = Listener(service, settings, tls_context(settings))
+
+    def ready() -> None:
+        for sock in sockets:
+            host, port = sock.getsockname()[:2]
+            print(f"listening on https://{f'[{host}]' if ':' in host else host}:{port}", flush=True)  # noqa: T201  the lab and scripts wait for this line
+
+    uvloop.run(run(listener, sockets, ready))

@@ -1,0 +1,187 @@
+"""Knows the settings file: hsm-verifier.toml as one frozen value; an unknown key is an error, never ignored."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import tomllib
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from hsm_enrol.wire.assertion import AUDIENCE
+
+T = TypeVar("T")
+
+
+class SettingsError(Exception):
+    """The settings file cannot be used: says the key and what is wrong with it, never a secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """`[server]`: where to listen and how much one source may cost us (V1). Times in seconds, rates per second."""
+
+    tls_certificate: str
+    tls_key: str
+    listen: str = "0.0.0.0:8443"
+    workers: int = 8
+    queue: int = 64
+    connections: int = 1024
+    connections_per_source: int = 32
+    requests_per_source: float = 5.0
+    burst_per_source: int = 40
+    wide_sources: tuple[str, ...] = ()
+    wide_factor: int = 50
+    forwarded_by: tuple[str, ...] = ()
+    proxy_protocol_from: tuple[str, ...] = ()
+    handshake_timeout: float = 5.0
+    header_timeout: float = 5.0
+    body_timeout: float = 10.0
+    keep_alive: float = 5.0
+    stop_timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSettings:
+    """`[state]`: where keys, ledger, bundles, certificates, audit and policy rest."""
+
+    ledger: str
+    bundles: str
+    bundle_key: str
+    answer_keys: tuple[str, ...]
+    nonce_key: str
+    aws_certs: str
+    audit: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsSettings:
+    """`[aws]`: how AWS is reached. Empty means AWS's own addresses and the public roots."""
+
+    inventory: str = "ec2"
+    static_instances: str = ""
+    endpoint_url: str = ""
+    sts_connect: str = ""
+    ca_file: str = ""
+    assume_role: str = ""
+    dns_suffixes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole file; paths are absolute, taken from the file's own folder."""
+
+    audience: str
+    server: ServerSettings
+    state: StateSettings
+    aws: AwsSettings
+    path: Path
+
+
+def load_settings(path: Path) -> Settings:
+    """Read hsm-verifier.toml. Raises SettingsError naming the key."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read {path}: {type(error).__name__}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: {error}") from None
+    return settings_from_table(table, path)
+
+
+def settings_from_table(table: dict[str, Any], path: Path) -> Settings:
+    """Turn the parsed file into Settings; `path` is the file's own, for relative paths and error texts."""
+    _refuse_unknown(table, {"audience", "server", "state", "aws"}, "")
+    audience = table.get("audience")
+    if not isinstance(audience, str) or not re.fullmatch(AUDIENCE, audience, re.ASCII):
+        raise SettingsError(f"audience: must match {AUDIENCE}; `hsm-verifier init` makes one")
+    folder = path.absolute().parent
+    server = _read(ServerSettings, _table(table, "server"), "server")
+    state = _read(StateSettings, _table(table, "state"), "state")
+    aws = _read(AwsSettings, _table(table, "aws"), "aws")
+    for name in ("wide_sources", "forwarded_by", "proxy_protocol_from"):
+        for text in getattr(server, name):
+            try:
+                ipaddress.ip_network(text)
+            except ValueError:
+                raise SettingsError(f"server.{name}: {text!r} is no IP network") from None
+    if not 1 <= len(state.answer_keys) <= 2:  # noqa: PLR2004
+        raise SettingsError("state.answer_keys: one, or two while a rotation is under way")
+    if aws.inventory not in {"ec2", "static"}:
+        raise SettingsError("aws.inventory: ec2 or static")
+    parse_listen(server.listen)
+    return Settings(
+        audience=audience,
+        server=_with_paths(server, folder, ("tls_certificate", "tls_key")),
+        state=_with_paths(
+            state, folder, ("bundles", "bundle_key", "answer_keys", "nonce_key", "aws_certs", "audit", "policy")
+        ),
+        aws=_with_paths(aws, folder, ("ca_file", "static_instances")),
+        path=path.absolute(),
+    )
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Take "HOST:PORT" or "[IPV6]:PORT" apart. Raises SettingsError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004
+        raise SettingsError(f"server.listen: {text!r} is not HOST:PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _table(table: dict[str, Any], name: str) -> dict[str, Any]:
+    value = table.get(name, {})
+    if not isinstance(value, dict):
+        raise SettingsError(f"{name}: must be a table")
+    return cast("dict[str, Any]", value)
+
+
+def _refuse_unknown(table: dict[str, Any], known: set[str], section: str) -> None:
+    for name in table:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SettingsError(f"{section}{name}: unknown key{hint}")
+
+
+def _read(kind: type[T], table: dict[str, Any], section: str) -> T:
+    known: dict[str, Field[Any]] = {f.name: f for f in fields(cast("Any", kind))}
+    _refuse_unknown(table, set(known), f"{section}.")
+    values: dict[str, Any] = {}
+    for name, spec in known.items():
+        if name in table:
+            values[name] = _typed(table[name], str(spec.type), f"{section}.{name}")
+        elif spec.default is MISSING and spec.default_factory is MISSING:
+            raise SettingsError(f"{section}.{name}: missing")
+    return kind(**values)
+
+
+def _typed(value: object, kind: str, where: str) -> object:
+    match kind, value:
+        case "str", str():
+            return value
+        case (("int" | "float"), bool()):
+            pass
+        case "int", int() if value > 0:
+            return value
+        case "float", int() | float() if value > 0:
+            return float(value)
+        case "tuple[str, ...]", list() if all(isinstance(item, str) for item in value):
+            return tuple(value)
+        case "dict[str, str]", dict() if all(isinstance(item, str) for item in value.values()):
+            return value
+    raise SettingsError(f"{where}: must be {'positive ' if kind in {'int', 'float'} else ''}{kind}")
+
+
+def _with_paths(section: T, folder: Path, names: tuple[str, ...]) -> T:
+    values = {f.name: getattr(section, f.name) for f in fields(cast("Any", section))}
+    for name in names:
+        value = values[name]
+        if isinstance(value, tuple):
+            values[name] = tuple(str(folder / item) for item in value)
+        elif value:
+            values[name] = str(folder / value)
+    return type(section)(**values)

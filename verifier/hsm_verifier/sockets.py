@@ -1,0 +1,52 @@
+"""Knows systemd's two small protocols: sockets handed over (sd_listen_fds(3)) and READY=1 (sd_notify(3))."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+FIRST_FD = 3  # SD_LISTEN_FDS_START
+BACKLOG = 2048
+
+
+def listening_sockets(host: str, port: int) -> tuple[socket.socket, ...]:
+    """Give the sockets systemd handed over, or one made here. Raises OSError."""
+    handed = _handed_over()
+    made = handed or (_listen(host, port),)
+    for sock in made:
+        sock.settimeout(0)  # non-blocking, as an event loop wants it
+    return made
+
+
+def notify(state: str) -> None:
+    """Tell systemd, if it listens."""
+    where = os.environ.get("NOTIFY_SOCKET", "")
+    if not where:
+        return
+    address = "\0" + where[1:] if where.startswith("@") else where
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.connect(address)
+        sock.sendall(state.encode())
+
+
+def _handed_over() -> tuple[socket.socket, ...]:
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return ()
+    count = int(os.environ.get("LISTEN_FDS", "0"))
+    handed = tuple(socket.socket(fileno=fd) for fd in range(FIRST_FD, FIRST_FD + count))
+    for sock in handed:
+        sock.set_inheritable(False)  # children, should there ever be any, must not hold our port
+    return handed
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
