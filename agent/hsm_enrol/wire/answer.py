@@ -57,7 +57,7 @@ class Answer:
         """Read a payload whose signature was verified. Raises WireError("A3", …)."""
         fields = Fields(parse_json(payload), "answer", "A3")
         state = fields.word("state", "bundle", "current")
-        sealed = state == "bundle"
+        sealed, said_trial = state == "bundle", fields.has("trial")
         found = cls(
             jti=fields.text("jti", JTI),
             sub=fields.text("sub", INSTANCE_ID),
@@ -66,13 +66,13 @@ class Answer:
             iat=fields.integer("iat"),
             serial=fields.integer("serial", least=1),
             state=state,
-            trial=fields.boolean("trial") if fields.has("trial") else False,
+            trial=fields.boolean("trial") if fields.has("trial") else False,  # false has one spelling: absent
             kem=fields.word("kem", *KEMS) if sealed else None,
             seal_thumbprint=fields.text("seal_thumbprint", THUMBPRINT) if sealed else None,
             sealed=b64u_decode(fields.text("sealed", r"[A-Za-z0-9_-]+"), "sealed") if sealed else None,
         )
         fields.nothing_else()
-        if found.trial and not sealed:
+        if said_trial and not (found.trial and sealed):
             raise fields.fault("trial")
         return found
 
@@ -80,8 +80,13 @@ class Answer:
 def make_answer(
     request: Assertion, *, serial: int, iat: int, bundle: bytes | None, trial: bool, key: ec.EllipticCurvePrivateKey
 ) -> bytes:
-    """Seal `bundle` (a Bundle's bytes) to the request's seal key and sign; None says that `serial` is current."""
+    """Seal `bundle` (a Bundle's bytes) to the request's seal key and sign; None says that `serial` is current.
+
+    Raises WireError A5 for a bundle that no asking party would take for its size.
+    """
     sealed = None
+    if bundle is not None and len(bundle) > MAX_BUNDLE:
+        raise WireError("A5", "bundle is too large")
     if bundle is not None:
         info = answer_info(
             aud=request.aud,

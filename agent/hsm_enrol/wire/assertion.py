@@ -11,7 +11,7 @@ from hsm_enrol.errors import WireError
 from hsm_enrol.wire import jws
 from hsm_enrol.wire.binding import binding
 from hsm_enrol.wire.keys import THUMBPRINT, PublicJwk
-from hsm_enrol.wire.seal import KEMS, SealPublicKey
+from hsm_enrol.wire.seal import KEMS, PUBLIC, SealPublicKey
 from hsm_enrol.wire.strict import Fields, b64u_decode, b64u_encode, dump_json, parse_json
 
 PROFILE = "tag:hsm-enrol,2026:assertion/1"
@@ -20,7 +20,7 @@ MAX_ASSERTION = 32 * 1024
 # Grammars, matched wholly and in ASCII. Host names as RFC 1123 has them; the others as AWS's documentation writes them.
 AUDIENCE = r"[A-Za-z0-9._:/-]{1,128}"
 NONCE = r"[A-Za-z0-9_-]{22,88}"
-JTI = r"[A-Za-z0-9_-]{22}"  # 16 random bytes
+JTI = r"[A-Za-z0-9_-]{21}[AQgw]"  # 16 random bytes in base64url; E1: the last four bits are zero
 INSTANCE_ID = r"i-[0-9a-f]{8}([0-9a-f]{9})?"
 INSTANCE_TYPE = r"[a-z][a-z0-9-]{0,30}\.[a-z0-9-]{1,30}"
 RESERVATION_ID = r"r-[0-9a-f]{8}([0-9a-f]{9})?"
@@ -36,13 +36,16 @@ ACCESS_KEY_ID = r"ASIA[A-Z0-9]{12,124}"
 SECURITY_TOKEN = r"[A-Za-z0-9+/=_-]{1,12288}"  # noqa: S105  a grammar
 AMZ_DATE = r"[0-9]{8}T[0-9]{6}Z"
 SIGNATURE = r"[0-9a-f]{64}"
-CMS_TEXT = r"[A-Za-z0-9+/]{16,8192}={0,2}"
+CMS_TEXT = r"(?=.{16,8192}\Z)(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?"
 REASONS = ("boot", "cloud-init", "operator", "refresh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """IMDS's own facts; what IMDS answers with 404 is None here and absent on the wire."""
+    """IMDS's own facts; what IMDS answers with 404 is None here and absent on the wire.
+
+    `local_ipv4` is one of those: an instance in an IPv6-only subnet has none (EC2 guide, instance metadata categories).
+    """
 
     instance_type: str
     reservation_id: str
@@ -50,19 +53,24 @@ class Instance:
     account_id: str
     region: str
     image_id: str
-    local_ipv4: str
+    local_ipv4: str | None
     public_hostname: str | None
     role: str | None
 
     def as_json(self) -> dict[str, str]:
         """Give the members under IMDS's names."""
-        names = ("instance_type", "reservation_id", "local_hostname", "account_id", "region", "image_id", "local_ipv4")
-        found = {name.replace("_", "-"): getattr(self, name) for name in names}
-        if self.public_hostname is not None:
-            found["public-hostname"] = self.public_hostname
-        if self.role is not None:
-            found["role"] = self.role
-        return found
+        found = {
+            "instance-type": self.instance_type,
+            "reservation-id": self.reservation_id,
+            "local-hostname": self.local_hostname,
+            "account-id": self.account_id,
+            "region": self.region,
+            "image-id": self.image_id,
+            "local-ipv4": self.local_ipv4,
+            "public-hostname": self.public_hostname,
+            "role": self.role,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Instance:
@@ -74,7 +82,7 @@ class Instance:
             account_id=fields.text("account-id", ACCOUNT_ID),
             region=fields.text("region", REGION),
             image_id=fields.text("image-id", IMAGE_ID),
-            local_ipv4=fields.text("local-ipv4", IPV4),
+            local_ipv4=fields.optional_text("local-ipv4", IPV4),
             public_hostname=fields.optional_text("public-hostname", HOST_NAME),
             role=fields.optional_text("role", ROLE),
         )
@@ -189,13 +197,18 @@ class Assertion:
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Assertion:
-        """V2: read a payload by the closed schema. Raises WireError."""
+        """V2: read a payload by the closed schema. Raises WireError.
+
+        The seal key is only measured here; whether it works is V3, after the signature.
+        """
         fields = Fields(parse_json(payload), "assertion", "V2")
         fields.word("eat_profile", PROFILE)
         cnf, seal, submods = fields.fields("cnf"), fields.fields("seal"), fields.fields("submods")
         jwk = PublicJwk.from_json(cnf.take("jwk"))
         cnf.nothing_else()
         kem, raw = seal.word("kem", *KEMS), b64u_decode(seal.text("key", r"[A-Za-z0-9_-]{87,1622}"), "seal.key")
+        if len(raw) != PUBLIC[kem]:
+            raise seal.fault("key")
         seal.nothing_else()
         role = IdentityRole.from_fields(submods.fields("identity-role")) if submods.has("identity-role") else None
         iid = _iid(submods.fields("iid")) if submods.has("iid") else None
@@ -207,7 +220,7 @@ class Assertion:
             eat_nonce=fields.text("eat_nonce", NONCE),
             sub=fields.text("sub", INSTANCE_ID),
             cnf=jwk,
-            seal=SealPublicKey.load(kem, raw),
+            seal=SealPublicKey(kem=kem, raw=raw),
             trust=fields.texts("trust", THUMBPRINT, 1, 4),
             instance=Instance.from_fields(fields.fields("instance")),
             reason=fields.word("reason", *REASONS),
@@ -217,7 +230,6 @@ class Assertion:
             iid=iid,
         )
         fields.nothing_else()
-        b64u_decode(found.jti, "jti")
         return found
 
 
@@ -228,14 +240,16 @@ def _iid(fields: Fields) -> str:
 
 
 def sign_assertion(assertion: Assertion, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Sign with the owner key; it must be the one in `cnf`."""
+    """Sign with the owner key; it must be the one in `cnf`. What we sign, we could read: WireError V2 otherwise."""
     if PublicJwk.from_key(key.public_key()) != assertion.cnf:
         raise WireError("V3", "cnf is another key")
-    return jws.sign(jws.ASSERTION_HEADER, assertion.to_payload(), key)
+    payload = assertion.to_payload()
+    Assertion.from_payload(payload)
+    return jws.sign(jws.ASSERTION_HEADER, payload, key)
 
 
 def verify_assertion(compact: bytes) -> Assertion:
-    """V2, V3: read an assertion once (E5: its key is inside), then check its signature by that key.
+    """V2, V3: read an assertion once (E5: its key is inside), check its signature by that key, try its seal key.
 
     What is given back was read from the bytes that were verified. Raises WireError.
     """
@@ -244,4 +258,5 @@ def verify_assertion(compact: bytes) -> Assertion:
     signed, payload, signature = jws.split(compact, jws.ASSERTION_HEADER)
     assertion = Assertion.from_payload(payload)
     jws.check(signed, signature, assertion.cnf.key())
+    SealPublicKey.load(assertion.seal.kem, assertion.seal.raw)
     return assertion

@@ -20,6 +20,7 @@ LABEL = r"[A-Za-z0-9_.-]{1,32}"
 MEMBER = r"[1-9][0-9]{0,19}"
 PIN_ID = r"[A-Za-z0-9_-]{8,64}"
 PEM = r"-----BEGIN [A-Z0-9 ]{1,40}-----\n[A-Za-z0-9+/=\n]{1,16384}-----END [A-Z0-9 ]{1,40}-----\n?"
+_NUMBER = r"[0-9]+|0[Xx][0-9A-Fa-f]*"
 _ADDRESS = r"[A-Za-z0-9.:-]{1,200}"
 FOREVER = -1
 
@@ -145,11 +146,19 @@ def _server(value: Any) -> Server:
 
 
 def is_address(text: str) -> bool:
-    """Tell whether a text is a host name or an IP literal of at most 200 characters."""
+    """Tell whether a text is a host name or an IP literal of at most 200 characters.
+
+    A name whose last label is a number (`010.0.0.1`, `127.1`, `0x7f000001`) is neither: C libraries read it as an IPv4
+    address of their own, and so it would pass a list of names (A7) and be dialled as something else.
+    """
     try:
         ip_address(text)
     except ValueError:
-        return len(text) <= LONGEST_ADDRESS and re.fullmatch(HOST_NAME, text, re.ASCII) is not None
+        return (
+            len(text) <= LONGEST_ADDRESS
+            and re.fullmatch(HOST_NAME, text, re.ASCII) is not None
+            and re.fullmatch(_NUMBER, text.rpartition(".")[2], re.ASCII) is None
+        )
     return True
 
 

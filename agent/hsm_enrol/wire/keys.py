@@ -14,7 +14,7 @@ from hsm_enrol.errors import WireError
 from hsm_enrol.wire.strict import Fields, b64u_decode, b64u_encode, dump_json
 
 COORDINATE = 32  # bytes
-THUMBPRINT = r"[A-Za-z0-9_-]{43}"  # SHA-256 in base64url
+THUMBPRINT = r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"  # 32 bytes in base64url; E1: the last two bits are zero
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

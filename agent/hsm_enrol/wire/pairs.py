@@ -8,18 +8,26 @@ into TLS) accept a flipped bit in d, p or the CRT numbers. It runs only after th
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_private_key,
+)
 
 from hsm_enrol.errors import WireError
+from hsm_enrol.wire.certificate import Certificate, read_certificate, unpem
 
-KEY_TYPES = ("RSA PRIVATE KEY", "PRIVATE KEY", "EC PRIVATE KEY")
+# What each PEM label must hold: a PKCS#1 label on a P-256 key is two readings.
+KEY_TYPES: dict[str, tuple[type, ...]] = {
+    "RSA PRIVATE KEY": (rsa.RSAPrivateKey,),
+    "EC PRIVATE KEY": (ec.EllipticCurvePrivateKey,),
+    "PRIVATE KEY": (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey),
+}
 LEAST_RSA_BITS = 2048
 
 
@@ -27,13 +35,16 @@ def check_client(certificate_pem: str, key_pem: str, now: int) -> None:
     """A6 for the client's pair; `now` in Unix seconds. Raises WireError("A6", word)."""
     certificate = load_certificate(certificate_pem, "client certificate")
     _check_dates(certificate, "client certificate", now)
-    if pem_type(key_pem) not in KEY_TYPES:
+    block = unpem(key_pem)
+    if block is None or block[0] not in KEY_TYPES:
         raise WireError("A6", "client key is not an unencrypted private key in PEM")
     try:
         key = load_pem_private_key(key_pem.encode("ascii"), None, unsafe_skip_rsa_key_validation=True)
-        public = certificate.public_key()
+        public = load_der_public_key(certificate.spki)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise WireError("A6", "client key cannot be read") from None
+    if not isinstance(key, KEY_TYPES[block[0]]):
+        raise WireError("A6", "client key is not what its PEM label says")
     if isinstance(key, rsa.RSAPrivateKey) and isinstance(public, rsa.RSAPublicKey):
         fits = rsa_fits(key.private_numbers(), public.public_numbers())
     elif isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(public, ec.EllipticCurvePublicKey):
@@ -73,43 +84,27 @@ def check_servers(certificates: Sequence[str], now: int) -> None:
     for pem in certificates:
         certificate = load_certificate(pem, "server certificate")
         _check_dates(certificate, "server certificate", now)
-        try:
-            spki = _spki(certificate.public_key())
-        except (ValueError, UnsupportedAlgorithm):
-            raise WireError("A6", "server certificate has an unknown key") from None
-        if keys.setdefault(certificate.subject.public_bytes(), spki) != spki:
+        if keys.setdefault(certificate.subject, certificate.spki) != certificate.spki:
             raise WireError("A6", "two servers share a certificate subject but not the key")
 
 
-def load_certificate(pem: str, what: str) -> x509.Certificate:
+def load_certificate(pem: str, what: str) -> Certificate:
     """Load a PEM text that holds exactly one certificate. Raises WireError("A6", what …)."""
-    if pem_type(pem) != "CERTIFICATE":
+    block = unpem(pem)
+    if block is None or block[0] != "CERTIFICATE":
         raise WireError("A6", f"{what} is not one certificate in PEM")
     try:
-        return x509.load_pem_x509_certificate(pem.encode("ascii"))
+        return read_certificate(block[1])
     except ValueError:
         raise WireError("A6", f"{what} cannot be read") from None
 
 
-def pem_type(pem: str) -> str | None:
-    """Give the label of the one block that a PEM text consists of (RFC 7468); None when it is anything else."""
-    found = re.fullmatch(
-        r"-----BEGIN ([A-Z0-9 ]+)-----\n([A-Za-z0-9+/=]{1,76}\n)+-----END ([A-Z0-9 ]+)-----\n?", pem, re.ASCII
-    )
-    return found[1] if found and found[1] == found[3] else None
-
-
-def _check_dates(certificate: x509.Certificate, what: str, now: int) -> None:
-    moment = datetime.fromtimestamp(now, UTC)
-    if moment < certificate.not_valid_before_utc:
+def _check_dates(certificate: Certificate, what: str, now: int) -> None:
+    if now < certificate.not_before:
         raise WireError("A6", f"{what} is not valid yet")
-    if moment > certificate.not_valid_after_utc:
+    if now > certificate.not_after:
         raise WireError("A6", f"{what} has expired")
 
 
-def _spki(key: object) -> bytes:
-    encoded = getattr(key, "public_bytes", None)
-    if encoded is None:
-        raise UnsupportedAlgorithm("no public bytes")
-    spki: bytes = encoded(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return spki
+def _spki(key: ec.EllipticCurvePublicKey) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -15,6 +15,11 @@ JsonValue = None | bool | int | str | Sequence["JsonValue"] | Mapping[str, "Json
 MAX_DEPTH = 8
 MAX_INT = 2**53 - 1  # the largest integer that every JSON reader keeps exact (RFC 7493 section 2.2)
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
+_FORBIDDEN = re.compile("[\0\ud800-\udfff]")
+# Strings and brackets. Possessive, and the closing quote may be missing: a string that never ends is passed once, where
+# backtracking, or looking for its end again from each later quote, would take a stranger's 32 KiB for minutes.
+_TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def b64u_encode(data: bytes) -> str:
@@ -74,7 +79,7 @@ def _no_float(_: str) -> NoReturn:
 
 
 def _integer(text: str) -> int:
-    if not re.fullmatch(r"0|[1-9][0-9]{0,15}", text, re.ASCII) or int(text) > MAX_INT:
+    if not _INTEGER.fullmatch(text) or int(text) > MAX_INT:
         raise WireError("E4", "integer out of range")
     return int(text)
 
@@ -82,7 +87,7 @@ def _integer(text: str) -> int:
 def _check_depth(text: str) -> None:
     """Count brackets outside strings before the parser recurses: a bomb is refused in one pass."""
     depth = 0
-    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text, re.DOTALL):
+    for token in _TOKENS.finditer(text):
         if token[0] in {"[", "{"}:
             depth += 1
             if depth > MAX_DEPTH:
@@ -93,7 +98,7 @@ def _check_depth(text: str) -> None:
 
 def _check_texts(value: Any) -> None:
     if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= one <= "\udfff" for one in value):
+        if _FORBIDDEN.search(value):
             raise WireError("E4", "text holds NUL or a lone surrogate")
     elif isinstance(value, dict):
         for name, inner in value.items():
