@@ -1,0 +1,214 @@
+"""What AWS vouches for, and everything that only looks like it (A2, A4, A5, A6)."""
+
+import base64
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asn1crypto import cms
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+
+from hsm_enrol.wire.assertion import Assertion
+from hsm_enrol.wire.keys import PublicJwk, generate_key
+from hsm_verifier.evidence.caller_identity import StsClient
+from hsm_verifier.evidence.certs import CertificateError, import_text, load_folder
+from hsm_verifier.evidence.iid import Documents
+from hsm_verifier.refusal import Refusal
+from lab import pki
+from lab.asking import request_of
+from lab.aws import Aws
+from lab.machine import Machine
+
+REGION = "eu-central-1"
+
+
+@pytest.fixture
+def aws(tmp_path: Path) -> Iterator[Aws]:
+    with Aws(tmp_path) as found:
+        yield found
+
+
+def client(aws: Aws) -> StsClient:
+    return StsClient(connect=aws.sts.connect, ca_file=str(aws.sts.ca_file))
+
+
+def refused(aws: Aws, request: Assertion) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        client(aws).ask(request)
+    return caught.value
+
+
+def test_v8_aws_names_the_asker(aws: Aws) -> None:
+    machine = aws.launch()
+    assert client(aws).ask(request_of(machine)).arn.endswith("/" + machine.instance_id)
+
+
+@pytest.mark.parametrize("member", ["eat_nonce", "jti", "aud"])
+def test_a4_a_proof_made_for_another_request_is_refused(aws: Aws, member: str) -> None:
+    request = request_of(aws.launch())
+    other = dataclasses.replace(request, **{member: getattr(request, member)[::-1] + "x"})
+    assert refused(aws, other).reason == "evidence_invalid"
+
+
+def test_a4_a_proof_bound_to_another_key_is_refused(aws: Aws) -> None:
+    request = request_of(aws.launch())
+    other = dataclasses.replace(request, cnf=PublicJwk.from_key(generate_key().public_key()))
+    assert refused(aws, other).reason == "evidence_invalid"
+
+
+def test_a2_a_session_named_like_the_victim_is_refused(aws: Aws) -> None:
+    machine = aws.launch()
+    access_key = machine.credentials.access_key_id
+    arn = f"arn:aws:sts::{machine.account_id}:assumed-role/web-instance/{machine.instance_id}"
+    aws.sts.minted[access_key] = dataclasses.replace(aws.sts.minted[access_key], arn=arn)
+    refusal = refused(aws, request_of(machine))
+    assert (refusal.reason, refusal.alarm) == ("evidence_invalid", True)
+
+
+def test_another_instances_proof_is_refused(aws: Aws) -> None:
+    machine, victim = aws.launch(), aws.launch()
+    forged = dataclasses.replace(machine, instance_id=victim.instance_id)
+    assert refused(aws, request_of(forged)).detail == "V8 arn_differs"
+
+
+@pytest.mark.parametrize(
+    "region", ["eu-central-1\n", "eu/central-1", "evil.example#-1", "e@x-y-1", "eu-central-\u0661"]
+)
+def test_a5_no_text_of_the_asker_chooses_a_host(aws: Aws, region: str) -> None:
+    request = request_of(aws.launch())
+    assert request.identity_role is not None
+    role = dataclasses.replace(request.identity_role, region=region)
+    assert refused(aws, dataclasses.replace(request, identity_role=role)).reason == "evidence_invalid"
+    assert not aws.sts.bodies
+
+
+@pytest.mark.parametrize(
+    ("faults", "reason"),
+    [
+        ({"throttle": 9}, "upstream_busy"),
+        ({"fail": 9}, "upstream_busy"),
+        ({"html": True}, "upstream_busy"),
+        ({"oversize": True}, "upstream_busy"),
+        ({"redirect": "https://127.0.0.1:1/"}, "upstream_busy"),
+        ({"expired": True}, "nonce_stale"),
+    ],
+)
+def test_sts_in_trouble_is_no_verdict_on_the_asker(aws: Aws, faults: dict[str, Any], reason: str) -> None:
+    for name, value in faults.items():
+        setattr(aws.sts.faults, name, value)
+    assert refused(aws, request_of(aws.launch())).reason == reason
+
+
+def test_a_date_too_far_away_is_a_clock_matter(aws: Aws) -> None:
+    request = request_of(aws.launch())
+    aws.sts.shift = 3600
+    assert refused(aws, request).reason == "clock_skew"
+
+
+def test_the_environment_has_no_say(aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    (tmp_path / ".netrc").write_text("default login evil password evil")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    assert client(aws).ask(request_of(aws.launch())).account == aws.account_id
+
+
+def test_sts_with_another_authority_is_not_believed(aws: Aws, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text(pki.authority("other").certificate_pem)
+    with pytest.raises(Refusal) as caught:
+        StsClient(connect=aws.sts.connect, ca_file=str(wrong)).ask(request_of(aws.launch()))
+    assert (caught.value.reason, caught.value.detail) == ("upstream_busy", "V8 sts_tls")
+
+
+# --- V5
+
+
+def documents(aws: Aws) -> Documents:
+    certificate = x509.load_pem_x509_certificate(aws.certificate_pem.encode())
+    return Documents({REGION: certificate})
+
+
+def test_v5_the_document_that_aws_signed_is_read(aws: Aws) -> None:
+    machine = aws.launch()
+    document = documents(aws).verify("".join(machine.rsa2048.split()), REGION)
+    assert (document.instance_id, document.private_ip) == (machine.instance_id, machine.local_ipv4)
+
+
+def forged(machine: Machine, change: str) -> str:
+    der = base64.b64decode("".join(machine.rsa2048.split()))
+    info = cms.ContentInfo.load(der)
+    signed = info["content"]
+    if change == "content":
+        content = signed["encap_content_info"]["content"].native.replace(b"m7i.large", b"m7i.metal")
+        signed["encap_content_info"] = {"content_type": "data", "content": content}
+    elif change == "detached":
+        signed["encap_content_info"] = {"content_type": "data"}
+    elif change == "two signers":
+        signed["signer_infos"] = [signed["signer_infos"][0], signed["signer_infos"][0].copy()]
+    elif change == "no signer":
+        signed["signer_infos"] = []
+    elif change == "signature":
+        signed["signer_infos"][0]["signature"] = b"\0" * 256
+    elif change == "trailing":
+        return base64.b64encode(der + b"\0").decode()
+    elif change == "another key":
+        other = pki.self_signed(pki.name(CN="other"))
+        builder = pkcs7.PKCS7SignatureBuilder().set_data(machine.document)
+        builder = builder.add_signer(other.certificate, other.key, hashes.SHA256())
+        return base64.b64encode(builder.sign(Encoding.DER, [pkcs7.PKCS7Options.Binary])).decode()
+    elif change == "weaker digest":
+        signed["signer_infos"][0]["digest_algorithm"] = {"algorithm": "sha1"}
+    elif change == "garbage":
+        return base64.b64encode(b"0\x82garbage" * 20).decode()
+    return base64.b64encode(info.dump(force=True)).decode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "content",
+        "detached",
+        "two signers",
+        "no signer",
+        "signature",
+        "trailing",
+        "another key",
+        "weaker digest",
+        "garbage",
+    ],
+)
+def test_a6_a_forged_document_is_refused(aws: Aws, change: str) -> None:
+    text = forged(aws.launch(), change)
+    with pytest.raises(Refusal, match="V5"):
+        documents(aws).verify(text, REGION)
+
+
+def test_a6_a_document_of_another_region_is_refused(aws: Aws) -> None:
+    machine = aws.vouch(dataclasses.replace(aws.launch(), region="eu-west-1"))
+    with pytest.raises(Refusal, match="V5"):
+        documents(aws).verify("".join(machine.rsa2048.split()), REGION)
+
+
+def test_certificates_are_imported_from_the_guides_text(tmp_path: Path) -> None:
+    one, two = (pki.self_signed(pki.name(CN=text)) for text in ("one", "two"))
+    short = pki.self_signed(pki.name(CN="dsa"), pki.ec_key())
+    text = f"""
+    Europe (Frankfurt) - eu-central-1
+    {short.certificate_pem}
+    RSA-2048
+    {one.certificate_pem}
+    US East (Ohio) us-east-2
+    {two.certificate_pem}
+    """
+    found = import_text(text)
+    assert found == {"eu-central-1": one.certificate, "us-east-2": two.certificate}
+    with pytest.raises(CertificateError, match="two different"):
+        import_text(text.replace("us-east-2", "eu-central-1"))
+    (tmp_path / "eu-central-1.pem").write_text(one.certificate_pem + two.certificate_pem)
+    with pytest.raises(CertificateError, match="exactly one"):
+        load_folder(tmp_path)

@@ -1,0 +1,1 @@
+"""What AWS vouches for: each module returns exactly what was verified."""

@@ -1,0 +1,168 @@
+"""Knows whether AWS signed an identity document: one CMS form, one pinned key, only verified bytes read (V5)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import calendar
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from asn1crypto import cms
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from hsm_enrol.wire import assertion
+from hsm_verifier.refusal import Refusal
+
+MAX_DOCUMENT = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """What AWS signed; `pending_time` in Unix seconds (it moves at each start, not at a reboot)."""
+
+    instance_id: str
+    account_id: str
+    region: str
+    image_id: str
+    instance_type: str
+    private_ip: str
+    availability_zone: str
+    pending_time: int
+
+
+class Documents:
+    """The pinned regional certificates, and documents checked by them."""
+
+    def __init__(self, certificates: Mapping[str, x509.Certificate]) -> None:
+        """Take region -> its one certificate."""
+        self._certificates = dict(certificates)
+
+    def knows(self, region: str) -> bool:
+        """Tell whether the region's certificate is here."""
+        return region in self._certificates
+
+    def verify(self, rsa2048: str, region: str) -> Document:
+        """V5: give the document that AWS signed in `region`. Raises Refusal."""
+        certificate = self._certificates.get(region)
+        if certificate is None:
+            raise Refusal("upstream_busy", "V5 no_certificate_for_region", alarm=True)
+        key = certificate.public_key()
+        if not isinstance(key, rsa.RSAPublicKey):
+            raise Refusal("upstream_busy", "V5 certificate_is_not_rsa", alarm=True)
+        try:
+            der = base64.b64decode(rsa2048, validate=True)
+        except (binascii.Error, ValueError):
+            raise _invalid("base64") from None
+        document = read_document(signed_content(der, key))
+        if document.region != region:
+            raise _invalid("region_of_another_certificate")
+        return document
+
+
+def signed_content(der: bytes, key: rsa.RSAPublicKey) -> bytes:
+    """Give the content that `key` signed: one DER SignedData, one SignerInfo, SHA-256 (RFC 5652). Raises Refusal.
+
+    Certificates inside are not looked at: the key is pinned. Signed attributes, when there are any, must hold the
+    content's type and digest exactly once, and are what the signature is over (section 5.4).
+    """
+    try:
+        outer = cms.ContentInfo.load(der, strict=True)
+        if outer.dump(force=True) != der or outer["content_type"].native != "signed_data":
+            raise _invalid("not_der_signed_data")
+        signed = outer["content"]
+        signers = signed["signer_infos"]
+        content_info = signed["encap_content_info"]
+        if len(signers) != 1 or content_info["content_type"].native != "data":
+            raise _invalid("signer_infos")
+        signer = signers[0]
+        content = content_info["content"].native
+        if not isinstance(content, bytes) or not 0 < len(content) <= MAX_DOCUMENT:
+            raise _invalid("content")
+        if signer["digest_algorithm"]["algorithm"].native != "sha256":
+            raise _invalid("digest_algorithm")
+        if signer["signature_algorithm"]["algorithm"].native not in {"rsassa_pkcs1v15", "sha256_rsa"}:
+            raise _invalid("signature_algorithm")
+        attributes = signer["signed_attrs"]
+        message = content
+        if attributes.native is not None:
+            _check_attributes(attributes, content)
+            message = attributes.untag().dump()
+        signature = signer["signature"].native
+    except Refusal:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise _invalid("cms") from None
+    try:
+        key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature:
+        raise _invalid("signature") from None
+    return content
+
+
+def _check_attributes(attributes: Any, content: bytes) -> None:
+    found: dict[str, list[Any]] = {}
+    for attribute in attributes:
+        found.setdefault(attribute["type"].native, []).append(attribute["values"].native)
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(content)
+    if found.get("content_type") != [["data"]] or found.get("message_digest") != [[digest.finalize()]]:
+        raise _invalid("signed_attributes")
+
+
+_GRAMMARS = {
+    "instanceId": assertion.INSTANCE_ID,
+    "accountId": assertion.ACCOUNT_ID,
+    "region": assertion.REGION,
+    "imageId": assertion.IMAGE_ID,
+    "instanceType": assertion.INSTANCE_TYPE,
+    "privateIp": assertion.IPV4,
+    "availabilityZone": r"[a-z0-9-]{3,40}",
+    "pendingTime": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z",
+}
+
+
+def read_document(content: bytes) -> Document:
+    """Read the verified bytes. AWS's document holds nulls, so this is not E4's door; duplicate names are refused."""
+    try:
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError):
+        raise _invalid("json") from None
+    if not isinstance(value, dict):
+        raise _invalid("json")
+    for name, grammar in _GRAMMARS.items():
+        text = value.get(name)
+        if not isinstance(text, str) or not re.fullmatch(grammar, text, re.ASCII):
+            raise _invalid(name)
+    try:
+        pending = calendar.timegm(time.strptime(value["pendingTime"], "%Y-%m-%dT%H:%M:%SZ"))
+    except ValueError:
+        raise _invalid("pendingTime") from None
+    return Document(
+        instance_id=value["instanceId"],
+        account_id=value["accountId"],
+        region=value["region"],
+        image_id=value["imageId"],
+        instance_type=value["instanceType"],
+        private_ip=value["privateIp"],
+        availability_zone=value["availabilityZone"],
+        pending_time=pending,
+    )
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("duplicate name")
+    return found
+
+
+def _invalid(what: str) -> Refusal:
+    return Refusal("evidence_invalid", f"V5 {what}")

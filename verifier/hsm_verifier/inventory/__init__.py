@@ -1,0 +1,1 @@
+"""What AWS (or a white list) says of an instance."""
