@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -30,15 +31,30 @@ def test_a_new_file_has_the_mode_asked_for_whatever_the_umask(tmp_path: Path) ->
     assert litter(tmp_path) == []
 
 
-def test_a_replaced_file_keeps_its_user_attributes_and_acl_mask(tmp_path: Path) -> None:
+def acl(mask: int) -> bytes:
+    """Give acl(5) as the kernel stores it: owner rw, user 1234 r, group r, a mask, others nothing."""
+    entries = ((1, 6, -1), (2, 4, 1234), (4, 4, -1), (16, mask, -1), (32, 0, -1))
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+
+
+def test_a_replaced_file_keeps_its_attributes_and_acl(tmp_path: Path) -> None:
     target = tmp_path / "Chrystoki.conf"
     target.write_bytes(b"old")
     os.setxattr(target, "user.note", b"kept")
-    target.chmod(0o640)
+    os.setxattr(target, "system.posix_acl_access", acl(4))
     files.put_file(str(target), b"new", mode=0o640, uid=0, gid=12)
     assert target.read_bytes() == b"new"
     assert os.getxattr(target, "user.note") == b"kept"
-    assert (target.stat().st_uid, target.stat().st_gid) == (0, 12)
+    assert os.getxattr(target, "system.posix_acl_access") == acl(4)
+    assert (target.stat().st_mode & 0o7777, target.stat().st_uid, target.stat().st_gid) == (0o640, 0, 12)
+
+
+def test_the_mode_asked_for_wins_over_an_old_acls_mask(tmp_path: Path) -> None:
+    target = tmp_path / "key.pem"
+    target.write_bytes(b"old")
+    os.setxattr(target, "system.posix_acl_access", acl(6))
+    files.put_file(str(target), b"new", mode=0o640)
+    assert target.stat().st_mode & 0o7777 == 0o640
 
 
 def test_a_name_of_255_bytes_can_be_replaced(tmp_path: Path) -> None:

@@ -114,8 +114,8 @@ def make_temp(folder: int, content: bytes, looks: Looks) -> str:
 def set_looks(descriptor: int, looks: Looks) -> None:
     """Give an open file its owner, permission bits and attributes; what already fits is not touched.
 
-    The owner first (chown drops set-id bits), the ACL last (it moves mode bits). A file system without attributes, or
-    a policy against them, is no failure.
+    The owner first (chown drops set-id bits), the ACL last; as it moves mode bits, they are looked at once more. A file
+    system without attributes, or a policy against them, is no failure.
     """
     status = os.fstat(descriptor)
     if (status.st_uid, status.st_gid) != (looks.uid, looks.gid):
@@ -128,6 +128,8 @@ def set_looks(descriptor: int, looks: Looks) -> None:
         except OSError as error:
             if error.errno not in _IGNORED:
                 raise
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) != looks.mode:
+        os.fchmod(descriptor, looks.mode)
 
 
 def read_xattrs(descriptor: int) -> dict[str, bytes]:
