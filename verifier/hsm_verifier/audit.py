@@ -20,6 +20,7 @@ from pathlib import Path
 
 START = "0" * 64
 _TAIL = 65536
+_RECENT = 8 * 1024 * 1024
 
 Fact = str | int | float | bool | None | list[str]
 
@@ -134,6 +135,27 @@ def tail(path: Path, count: int) -> tuple[str, ...]:
     with path.open("rb") as file:
         lines = file.read().splitlines()
     return tuple(line.decode("ascii", "backslashreplace") for line in lines[-count:])
+
+
+def last_answered(path: Path) -> tuple[str, int] | None:
+    """Give instance and serial of the newest answer in the file's last part, None when there is none.
+
+    An operator's `ledger mode` ends the search: whatever was before it has been judged.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _RECENT))
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if record.get("event") == "ledger_mode":
+                return None
+            if record.get("event") == "enrolment" and record.get("outcome") == "answered":
+                return str(record["instance"]), int(record["serial"])
+    return None
 
 
 def _write_whole(handle: int, line: bytes) -> None:

@@ -20,6 +20,7 @@ from hsm_verifier.ledger import sightings
 from hsm_verifier.ledger.known import Known
 from hsm_verifier.ledger.rows import Claim
 from hsm_verifier.ledger.take import Held, Taken, confirm_have, take
+from hsm_verifier.policy import LEVELS
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.vault import Entry, Vault, VaultError
 
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
 
     from hsm_verifier.answer_keys import AnswerKeys
     from hsm_verifier.audit import Fact
+    from hsm_verifier.evidence.iid import Document
+    from hsm_verifier.inventory.facts import Facts
     from hsm_verifier.ledger.store import Store
     from hsm_verifier.limits import Buckets
     from hsm_verifier.nonce import Nonces
-    from hsm_verifier.ports import Document, Documents, Facts, Group, Inventory, Policy, Sts
+    from hsm_verifier.policy import Group
+    from hsm_verifier.ports import Documents, Inventory, Policy, Sts
 
-LEVELS = ("fields", "iid", "identity-role")
 CLOCK_SKEW = 300.0  # V4: seconds that amz-date may differ from this party's clock
 HOLD = (15.0, 45.0)  # V13: Retry-After is drawn from here, so that a held fleet does not come back at once
 
@@ -95,8 +98,8 @@ def decide(body: bytes, source: str, world: World, trail: Trail) -> bytes:
         return answer
     level = prove(case, world, trail)
     facts = look(case, level, world)
-    name, group = judge(case, facts, level, world, trail)
-    entry = bundle_of(name, world)
+    group = judge(case, facts, level, world, trail)
+    entry = bundle_of(group.name, world)
     return answer_claim(case, make_claim(case, facts, level, group, entry), world, trail)
 
 
@@ -217,9 +220,9 @@ def prove(case: Case, world: World, trail: Trail) -> str:
 
 def look(case: Case, level: str, world: World) -> Facts:
     """V9: AWS's API knows the instance, pending or running. Not visible is "not yet" for ten minutes."""
-    request, claims = case.request, case.request.instance
+    request = case.request
     try:
-        return world.inventory.look_up(request.sub, claims.account_id, claims.region, claims.role)
+        return world.inventory.look_up(request)
     except Refusal as refusal:
         if refusal.reason != "not_visible_yet" or level != "identity-role":
             raise
@@ -228,8 +231,8 @@ def look(case: Case, level: str, world: World) -> Facts:
         raise
 
 
-def judge(case: Case, facts: Facts, level: str, world: World, trail: Trail) -> tuple[str, Group]:
-    """V10 to V12: fields, source and windows; then the group's own level and kem. Gives the group and its name."""
+def judge(case: Case, facts: Facts, level: str, world: World, trail: Trail) -> Group:
+    """V10 to V12: fields, source and windows; then the group's own level and kem. Gives the group."""
     request = case.request
     waits_since = sightings.first_pass(world.store, request.sub, request.cnf.thumbprint) if case.first_time else None
     verdict = world.policy.judge(
@@ -257,7 +260,7 @@ def judge(case: Case, facts: Facts, level: str, world: World, trail: Trail) -> t
         trail.alarm = True
     if request.seal.kem not in group.kems:
         raise Refusal("unsupported", "V10 kem")
-    return verdict.group, group
+    return group
 
 
 def bundle_of(group: str, world: World) -> Entry:

@@ -60,6 +60,7 @@ class Listener:
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # uvicorn would believe X-Forwarded-For from 127.0.0.1; ours counts listed hops (V11)
             timeout_keep_alive=max(1, round(settings.keep_alive)),
         )
         self._config.load()
@@ -154,9 +155,11 @@ async def run(listener: Listener, sockets: tuple[socket.socket, ...], ready: Cal
     await listener.drain()
 
 
-def serve(service: Service, settings: ServerSettings, sockets: tuple[socket.socket, ...]) -> None:
+def serve(
+    service: Service, settings: ServerSettings, context: ssl.SSLContext, sockets: tuple[socket.socket, ...]
+) -> None:
     """Serve on these sockets, saying where on stdout; returns after a graceful stop."""
-    listener = Listener(service, settings, tls_context(settings))
+    listener = Listener(service, settings, context)
 
     def ready() -> None:
         for sock in sockets:

@@ -68,7 +68,7 @@ class Store:
             if not inspect(self.engine).has_table("meta"):
                 raise LedgerError("there is no ledger in this database; run `hsm-verifier init`")
             with self.reading() as tx:
-                found = dict(tx.execute(select(meta.c.name, meta.c.value)).tuples().all())
+                found = {row[0]: row[1] for row in tx.execute(select(meta.c.name, meta.c.value))}
         except (OperationalError, ProgrammingError) as error:
             raise LedgerError(f"the ledger cannot be opened ({type(error.orig).__name__})") from None
         for name, value in wanted.items():

@@ -1,0 +1,62 @@
+"""Runs the real server in a process of its own, with AWS and the policy played: `played_server.py DIR`."""
+
+import logging
+import random
+import sys
+import time
+from pathlib import Path
+
+from hsm_verifier.answer_keys import AnswerKeys
+from hsm_verifier.audit import Audit
+from hsm_verifier.cli.common import nonce_key_of, open_store, open_vault
+from hsm_verifier.decide import World
+from hsm_verifier.limits import Buckets
+from hsm_verifier.nonce import Nonces
+from hsm_verifier.server import serve, tls_context
+from hsm_verifier.service import Service
+from hsm_verifier.settings import load_settings, parse_listen
+from hsm_verifier.sockets import listening_sockets
+from tests.verifier.party import PlayedAws, PlayedPolicy
+
+
+class SlowAws(PlayedAws):
+    """STS that waits for a file to appear, so that a test can stop the server while a request is under way."""
+
+    def __init__(self, gate: Path) -> None:
+        super().__init__()
+        self._gate = gate
+
+    def ask(self, assertion: object) -> object:
+        (self._gate.parent / "asked").touch()
+        while self._gate.parent.joinpath("slow").exists() and not self._gate.exists():
+            time.sleep(0.02)
+        return assertion
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO)
+    settings = load_settings(folder / "hsm-verifier.toml")
+    aws = SlowAws(folder / "go")
+    world = World(
+        audience=settings.audience,
+        policy=PlayedPolicy(),
+        store=open_store(settings),
+        vault=open_vault(settings),
+        nonces=Nonces(nonce_key_of(settings), settings.audience),
+        keys=AnswerKeys.load(settings.state.answer_keys),
+        sts=aws,
+        inventory=aws,
+        documents=aws,
+        asks=Buckets(100, 100, time.monotonic),
+        clock=time.time,
+        rng=random.Random(1),
+    )
+    audit = Audit(Path(settings.state.audit))
+    sockets = listening_sockets(*parse_listen(settings.server.listen))
+    serve(Service(world, audit), settings.server, tls_context(settings.server), sockets)
+    audit.write("stop", time.time())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""V13: one instance tries a new PIN, the fleet waits, and two wrong tries are the most there can be."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import update
+
+from hsm_verifier.ledger import desk, receipts
+from hsm_verifier.ledger.gate import GateKey
+from hsm_verifier.ledger.receipts import Note
+from hsm_verifier.ledger.rows import Claim
+from hsm_verifier.ledger.schema import db_now, gates
+from hsm_verifier.ledger.store import Store
+from hsm_verifier.ledger.take import Held, take
+from hsm_verifier.refusal import Refusal
+
+KEY = GateKey(pin_id="pin-00000001", members=("1", "2"))
+SERIAL = 1_800_000_000
+
+
+def claim(number: int, key: GateKey = KEY) -> Claim:
+    return Claim(
+        instance_id=f"i-{number:017x}",
+        owner=f"{number:043d}",
+        jwk="{}",
+        group="web",
+        serial=SERIAL,
+        nonce=f"nonce{number}",
+        level="identity-role",
+        first_time=True,
+        launch_time=1.0,
+        pending_time=None,
+        have=None,
+        lost_key="grant",
+        gate=key,
+    )
+
+
+def ask(store: Store, wanted: Claim) -> str:
+    try:
+        found = take(store, wanted, lambda state, _trial: state.encode())
+    except Refusal as refusal:
+        return refusal.reason
+    if isinstance(found, Held):
+        return ("halted" if found.halted else "held") + ("!" if found.alarm else "")
+    return "trial" if found.trial else "served"
+
+
+def report(store: Store, of: Claim, result: str, pin: str) -> tuple[str, ...]:
+    told = Note(
+        instance_id=of.instance_id, owner=of.owner, serial=SERIAL, nonce=of.nonce, result=result, code=None, pin=pin
+    )
+    return receipts.note(store, told).effect
+
+
+def lease_over(store: Store) -> None:
+    with store.deciding() as tx:
+        tx.execute(update(gates).values(until=db_now() - 1))
+
+
+def state(store: Store) -> str:
+    (line,) = desk.list_gates(store)
+    return line.state
+
+
+A, B, C, D = claim(1), claim(2), claim(3), claim(4)
+
+
+def test_the_first_gets_the_trial_and_holds_it_when_it_asks_again(store: Store) -> None:
+    assert ask(store, A) == "trial"
+    assert ask(store, B) == "held"
+    assert ask(store, replace(A, nonce="again")) == "trial"
+    assert ask(store, B) == "held"
+
+
+def test_asking_again_does_not_prolong_the_lease(store: Store) -> None:
+    assert ask(store, A) == "trial"
+    with store.deciding() as tx:
+        tx.execute(update(gates).values(until=db_now() + 1))
+    assert ask(store, A) == "trial"
+    with store.reading() as tx:
+        left = tx.execute(gates.select().with_only_columns(gates.c.until - db_now())).scalar_one()
+    assert left <= 1
+
+
+def test_held_takes_no_slot_and_no_key(store: Store) -> None:
+    ask(store, A)
+    assert ask(store, B) == "held"
+    assert [line.instance_id for line in desk.list_slots(store)] == [A.instance_id]
+
+
+@pytest.mark.parametrize("result", ["installed", "failed"])
+def test_accepted_opens_the_gate_for_all(store: Store, result: str) -> None:
+    ask(store, A)
+    assert report(store, A, "trying", "untried") == ("noted",)
+    assert "proven" in report(store, A, result, "accepted")
+    assert [ask(store, one) for one in (B, C, D)] == ["served"] * 3
+
+
+def test_refused_halts_at_once_until_an_operator_resumes(store: Store) -> None:
+    ask(store, A)
+    report(store, A, "trying", "untried")
+    assert "halted" in report(store, A, "failed", "refused")
+    assert ask(store, B) == "halted"
+    assert desk.resume_gate(store, KEY.pin_id) == 1
+    assert desk.resume_gate(store, KEY.pin_id) == 0
+    assert ask(store, B) == "trial"
+
+
+def test_refused_halts_a_proven_pin_too(store: Store) -> None:
+    ask(store, A)
+    report(store, A, "installed", "accepted")
+    assert ask(store, B) == "served"
+    assert "halted" in report(store, B, "failed", "refused")
+    assert state(store) == "HALTED"
+
+
+@pytest.mark.parametrize("pin", ["unused", "untried"])
+def test_failed_before_the_pin_was_tried_frees_the_trial(store: Store, pin: str) -> None:
+    ask(store, A)
+    assert "freed" in report(store, A, "failed", pin)
+    assert ask(store, B) == "trial"
+
+
+def test_a_trial_that_vanished_before_trying_costs_nothing(store: Store) -> None:
+    ask(store, A)
+    lease_over(store)
+    assert ask(store, B) == "trial"
+    lease_over(store)
+    assert ask(store, C) == "trial"
+    assert state(store) == "UNPROVEN"
+
+
+def test_two_that_vanished_after_trying_halt_the_gate(store: Store) -> None:
+    for one in (A, B):
+        assert ask(store, one) == "trial"
+        report(store, one, "trying", "untried")
+        lease_over(store)
+    assert ask(store, C) == "halted!"
+    assert ask(store, C) == "halted"
+    assert ask(store, D) == "halted"
+
+
+def test_a_slow_trial_whose_lease_went_to_another_may_not_try(store: Store) -> None:
+    ask(store, A)
+    lease_over(store)
+    assert ask(store, B) == "trial"
+    with pytest.raises(Refusal) as caught:
+        report(store, A, "trying", "untried")
+    assert (caught.value.reason, caught.value.detail) == ("hold", "V13 trial_over")
+    report(store, B, "trying", "untried")
+    report(store, B, "installed", "accepted")
+    assert report(store, A, "trying", "untried") == ("noted",)
+
+
+def test_an_older_answers_trying_is_not_permission(store: Store) -> None:
+    ask(store, A)
+    assert ask(store, replace(A, nonce="newer")) == "trial"
+    with pytest.raises(Refusal):
+        report(store, A, "trying", "untried")
+
+
+def test_a_trying_about_an_answer_without_a_gate_is_noted(store: Store) -> None:
+    assert ask(store, replace(A, gate=None)) == "served"
+    assert report(store, A, "trying", "untried") == ("noted",)
+
+
+def test_while_it_is_tried_the_same_instance_waits_like_others(store: Store) -> None:
+    ask(store, A)
+    report(store, A, "trying", "untried")
+    assert ask(store, A) == "held"
+
+
+def test_another_member_list_or_another_pin_is_another_risk(store: Store) -> None:
+    ask(store, A)
+    report(store, A, "installed", "accepted")
+    assert ask(store, claim(5, replace(KEY, members=("1", "2", "3")))) == "trial"
+    assert ask(store, claim(6, replace(KEY, pin_id="pin-00000002"))) == "trial"
+    assert ask(store, B) == "served"
+
+
+def test_a_stranger_to_the_slot_cannot_move_the_gate(store: Store) -> None:
+    ask(store, A)
+    with pytest.raises(Refusal):
+        report(store, replace(A, owner="X" * 43), "failed", "refused")
+    assert report(store, replace(A, nonce="other"), "failed", "refused") == ()
+    assert state(store) == "UNPROVEN"
+
+
+def test_a_refused_request_gives_the_trial_back(store: Store) -> None:
+    assert ask(store, replace(A, gate=None)) == "served"
+    assert ask(store, replace(A, owner="X" * 43, first_time=False)) == "already_enrolled"
+    assert ask(store, B) == "trial"

@@ -1,0 +1,72 @@
+"""Knows the command line: argv in, exit status out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from hsm_enrol.errors import WireError
+from hsm_verifier import __version__
+from hsm_verifier.cli import answer_key, audit, aws_certs, bundle, grant, group, init, ledger, serve
+from hsm_verifier.cli.common import CliError
+from hsm_verifier.evidence.certs import CertificateError
+from hsm_verifier.inventory.static import StaticError
+from hsm_verifier.ledger.store import LedgerError
+from hsm_verifier.policy import PolicyError
+from hsm_verifier.refusal import Refusal
+from hsm_verifier.settings import SettingsError
+from hsm_verifier.vault import VaultError
+
+COMMANDS = (
+    ("init", init, "make keys, ledger, audience and samples in DIR"),
+    ("serve", serve, "answer instances"),
+    ("bundle", bundle, "publish, list and show bundles; resume a halted PIN"),
+    ("aws-certs", aws_certs, "AWS's certificates for identity documents"),
+    ("group", group, "show the policy's groups"),
+    ("grant", grant, "let an instance be served once more"),
+    ("ledger", ledger, "whom we have served"),
+    ("audit", audit, "decisions, and whether the record is whole"),
+    ("answer-key", answer_key, "change the key that signs answers"),
+)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Give the whole command line."""
+    parser = argparse.ArgumentParser(prog="hsm-verifier", description="The verifying party of hsm-enrol.")
+    parser.add_argument("--version", action="version", version=f"hsm-verifier {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, module, words in COMMANDS:
+        one = commands.add_parser(name, help=words, description=words)
+        one.set_defaults(run=getattr(module, "run", None))
+        module.add(one)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; faults are one line on stderr."""
+    args = make_parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except CliError as error:
+        return _fail(str(error), error.status)
+    except (SettingsError, PolicyError, StaticError, CertificateError) as error:
+        return _fail(str(error), 78)
+    except (LedgerError, VaultError) as error:
+        return _fail(str(error), 69)
+    except WireError as error:
+        return _fail(f"{error.what} ({error.rule})", 65)
+    except Refusal as refusal:
+        return _fail(refusal.detail, 75)
+    except OSError as error:
+        return _fail(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "), 74)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fail(text: str, status: int) -> int:
+    print(f"hsm-verifier: {text}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Knows what every command shares: where the settings are, how a fault is told, who is at the keyboard."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hsm_verifier.audit import Audit, Fact
+from hsm_verifier.durable import read_secret
+from hsm_verifier.ledger.store import Store
+from hsm_verifier.settings import Settings, load_settings
+from hsm_verifier.vault import Vault
+
+DEFAULT_CONFIG = "/etc/hsm-verifier/hsm-verifier.toml"
+
+
+class CliError(Exception):
+    """A command cannot be done: one line for the operator, and the exit status (sysexits)."""
+
+    def __init__(self, text: str, status: int = 1) -> None:
+        """Take the line without prefix or full stop."""
+        super().__init__(text)
+        self.status = status
+
+
+def with_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Declare --config."""
+    parser.add_argument("--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE", help="hsm-verifier.toml")
+    return parser
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Read the settings that --config names. Raises SettingsError."""
+    return load_settings(args.config)
+
+
+def open_store(settings: Settings, *, pool: int = 2) -> Store:
+    """Open the ledger and prove it ours (LG3). Raises LedgerError, OSError."""
+    store = Store(settings.state.ledger, pool=pool)
+    store.prove_ours(audience=settings.audience, nonce_key=nonce_key_of(settings))
+    return store
+
+
+def nonce_key_of(settings: Settings) -> bytes:
+    """Read the nonce key. Raises OSError, CliError."""
+    key = read_secret(Path(settings.state.nonce_key))
+    if len(key) != 32:  # noqa: PLR2004  bytes of HMAC-SHA256's key
+        raise CliError(f"{settings.state.nonce_key} must hold 32 bytes", 78)
+    return key
+
+
+def open_vault(settings: Settings) -> Vault:
+    """Open the bundles. Raises OSError, VaultError."""
+    return Vault(Path(settings.state.bundles), read_secret(Path(settings.state.bundle_key)))
+
+
+def note(settings: Settings, event: str, **facts: Fact) -> None:
+    """Write an operator's act into the audit, with who did it."""
+    Audit(Path(settings.state.audit)).write(event, time.time(), by=operator(), **facts)
+
+
+def operator() -> str:
+    """Give the login name of whoever runs this, also behind sudo."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (OSError, KeyError):  # no such user in the password file
+        return str(os.getuid())
+
+
+def when(seconds: float | None) -> str:
+    """Give a time for people, in UTC."""
+    return "-" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def columns(rows: Sequence[tuple[str, ...]]) -> str:
+    """Lay rows out in columns; the first row is the heading."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

@@ -1,0 +1,35 @@
+"""Knows how to show the policy's groups beside what is published for them."""
+
+from __future__ import annotations
+
+import argparse
+
+from hsm_verifier.cli.common import columns, open_vault, settings_of, with_config
+from hsm_verifier.outside import open_policy
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare arguments."""
+    commands = parser.add_subparsers(dest="action", required=True)
+    with_config(commands.add_parser("list", help="each group's rules in short")).set_defaults(run=run_list)
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """One line a group."""
+    settings = settings_of(args)
+    policy, vault = open_policy(settings), open_vault(settings)
+    rows = [("GROUP", "LEVEL", "KEMS", "LOST KEY", "RELEASE GATE", "CURRENT SERIAL")]
+    for name in policy.names():
+        group, entry = policy.group(name), vault.current(name)
+        rows.append(
+            (
+                name,
+                group.level,
+                ",".join(group.kems),
+                group.lost_key,
+                "on" if group.release_gate else "off",
+                str(entry.serial) if entry else "nothing published",
+            )
+        )
+    print(columns(rows))
+    return 0

@@ -1,0 +1,95 @@
+"""Knows how to start: everything is opened and checked before the first connection is accepted."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import random
+import ssl
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from hsm_verifier.answer_keys import AnswerKeys
+from hsm_verifier.audit import Audit, last_answered
+from hsm_verifier.cli.common import CliError, nonce_key_of, open_store, open_vault, settings_of, with_config
+from hsm_verifier.decide import World
+from hsm_verifier.ledger.known import has_slot
+from hsm_verifier.ledger.store import Store
+from hsm_verifier.limits import Buckets
+from hsm_verifier.nonce import Nonces
+from hsm_verifier.outside import open_documents, open_inventory, open_policy, open_sts
+from hsm_verifier.ports import Policy
+from hsm_verifier.server import serve, tls_context
+from hsm_verifier.service import Service
+from hsm_verifier.settings import Settings, parse_listen
+from hsm_verifier.sockets import listening_sockets
+
+ASKS_PER_MINUTE = 6  # V8
+
+_log = logging.getLogger("hsm_verifier")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare arguments."""
+    with_config(parser)
+    parser.add_argument("--listen", metavar="HOST:PORT", help="in place of server.listen; port 0 takes any")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+    settings = settings_of(args)
+    if args.listen:
+        settings = replace(settings, server=replace(settings.server, listen=args.listen))
+    os.umask(0o077)
+    audit = Audit(Path(settings.state.audit))
+    world = make_world(settings)
+    warn(world.policy)
+    guard_restore(world.store, audit, Path(settings.state.audit))
+    try:
+        context = tls_context(settings.server)
+    except ssl.SSLError:
+        raise CliError("server.tls_certificate and server.tls_key are no pair that TLS can use", 78) from None
+    sockets = listening_sockets(*parse_listen(settings.server.listen))
+    audit.write("start", time.time(), audience=settings.audience)
+    serve(Service(world, audit), settings.server, context, sockets)
+    audit.write("stop", time.time())
+    world.store.close()
+    return 0
+
+
+def make_world(settings: Settings) -> World:
+    """Open all that decisions need. Raises LedgerError, VaultError, OSError, WireError, CliError."""
+    return World(
+        audience=settings.audience,
+        policy=open_policy(settings),
+        store=open_store(settings, pool=settings.server.workers),
+        vault=open_vault(settings),
+        nonces=Nonces(nonce_key_of(settings), settings.audience),
+        keys=AnswerKeys.load(settings.state.answer_keys),
+        sts=open_sts(settings),
+        inventory=open_inventory(settings),
+        documents=open_documents(settings),
+        asks=Buckets(ASKS_PER_MINUTE / 60, ASKS_PER_MINUTE, time.monotonic),
+        clock=time.time,
+        rng=random.SystemRandom(),
+    )
+
+
+def warn(policy: Policy) -> None:
+    """Say at every start which groups are served without proof that binds the asker's key."""
+    for name in policy.names():
+        if policy.group(name).level != "identity-role":
+            _log.warning("group %s accepts evidence that does not bind the asker's key", name)
+
+
+def guard_restore(store: Store, audit: Audit, path: Path) -> None:
+    """LG5: an answer that the audit remembers and the ledger does not means that the ledger is an older copy."""
+    last = last_answered(path)
+    if last is not None and store.mode() == "open" and not has_slot(store, *last):
+        store.set_mode("operator")
+        audit.write("restored_ledger", time.time(), instance=last[0], serial=last[1], alarm=True)
+        _log.warning("the ledger is older than the audit: newcomers need a grant until `hsm-verifier ledger mode open`")
