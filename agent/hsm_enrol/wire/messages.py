@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hsm_enrol.errors import WireError
 from hsm_enrol.wire.answer import MAX_ANSWER
 from hsm_enrol.wire.assertion import MAX_ASSERTION, NONCE, PROFILE
 from hsm_enrol.wire.bundle import MAX_BUNDLE
@@ -110,14 +109,16 @@ class Problem:
         return cls(
             reason=fields.text("reason", r"[a-z_]{1,40}"),
             status=fields.integer("status", least=100, most=599),
-            detail=_text(fields, "detail") or "",
+            detail=_text(fields, "detail"),
             decision=fields.optional_text("decision", r"[A-Za-z0-9_-]{1,64}"),
             server_time=fields.integer("server_time") if fields.has("server_time") else None,
         )
 
 
-def _text(fields: Fields, name: str) -> str | None:
-    value = fields.take(name) if fields.has(name) else None
-    if value is not None and not isinstance(value, str):
-        raise WireError("E4", f"problem.{name}")
+def _text(fields: Fields, name: str) -> str:
+    if not fields.has(name):
+        return ""
+    value = fields.take(name)
+    if not isinstance(value, str):
+        raise fields.fault(name)
     return value
