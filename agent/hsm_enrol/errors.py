@@ -350,8 +350,8 @@ class VerifierUntrusted(EnrolError):
     status = 75
     reason = "verifier_untrusted"
     message_id = "80b8a60543ec43998d9599a5b01b57e5"
-    says = "the TLS certificate of {url} is not from the CA in {ca_file}"
-    hint = "is that the CA that `hsm-verifier init` made, and does the host name match?"
+    says = "the TLS certificate of {url} is not accepted: {why} (CA: {ca_file})"
+    hint = "is that the CA that `hsm-verifier init` made, and this machine's clock right? a proxy that opens TLS shows here too"
 
 
 class NotOurVerifier(EnrolError):
@@ -362,6 +362,16 @@ class NotOurVerifier(EnrolError):
     message_id = "0caaa1b83de642e0aadcbfa2e4781b7e"
     says = "{url} answered {status} without a reason we know"
     hint = "is a proxy or another service answering there?"
+
+
+class ClockWrong(EnrolError):
+    """Exit 75, `clock_wrong`."""
+
+    status = 75
+    reason = "clock_wrong"
+    message_id = "120522a5412b46b5bd8e812c4bafff02"
+    says = "this machine's clock is {seconds} s away from the verifier's"
+    hint = "is time synchronisation running (`timedatectl`, `chronyc tracking`)? nothing was sent; it is tried again"
 
 
 class TryLater(EnrolError):
@@ -426,7 +436,7 @@ class AlreadyEnrolled(EnrolError):
     status = 77
     reason = "already_enrolled"
     message_id = "7bf831ad588d449ba046cae4671ea825"
-    says = "this instance was served before, to another key (decision {decision}; our key is {thumbprint})"
+    says = "this instance was served before (decision {decision}; our key is {thumbprint})"
     hint = "if that was this host: `hsm-verifier grant {instance} --owner {thumbprint} --reason ...`, then `hsm-enrol re-enrol`"
 
 
@@ -503,6 +513,16 @@ class SettingsMissing(EnrolError):
     hint = "copy hsm-enrol.toml.example there and fill in the [verifier] part"
 
 
+class CaUnusable(EnrolError):
+    """Exit 78, `ca_unusable`."""
+
+    status = 78
+    reason = "ca_unusable"
+    message_id = "c92b769dfecc4b28a32113c93564e6f9"
+    says = "the verifier's CA file {path} cannot be used: {error}"
+    hint = "copy verifier-ca.pem there from the folder that `hsm-verifier init` made, or correct `verifier.ca_file`"
+
+
 class ClientMissing(EnrolError):
     """Exit 78, `client_missing`."""
 
@@ -511,16 +531,6 @@ class ClientMissing(EnrolError):
     message_id = "9a7f60e0072e4fb3982d4018db38e6df"
     says = "no Luna client here: {path} is missing"
     hint = "install the client, or set `luna.prefix` or `luna.config`"
-
-
-class ClockWrong(EnrolError):
-    """Exit 78, `clock_wrong`."""
-
-    status = 78
-    reason = "clock_wrong"
-    message_id = "120522a5412b46b5bd8e812c4bafff02"
-    says = "this machine's clock is {seconds} s away from the verifier's"
-    hint = "set the clock (chrony, timedatectl); nothing was sent"
 
 
 class ServerNotAllowed(EnrolError):

@@ -74,7 +74,7 @@ def _url(value: Any) -> str:
 
 def _proxy(value: Any) -> str:
     proxy = _text(value)
-    if proxy and urlsplit(proxy).scheme not in {"http", "https"}:
+    if proxy and (urlsplit(proxy).scheme != "http" or not urlsplit(proxy).hostname):
         raise _Fault("not the address of a proxy", 'like this: "http://proxy.example:3128", or "" for none')
     return proxy
 

@@ -1,6 +1,7 @@
 """The real server process over real TLS: the round trip, and V1's limits on sockets."""
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -24,46 +25,11 @@ from hsm_enrol.wire.keys import PublicJwk, generate_key, public_from_pem
 from hsm_enrol.wire.messages import ANSWER_TYPE, ASSERTION_TYPE, PROBLEM_TYPE, RECEIPT_TYPE, Challenge, Problem
 from hsm_enrol.wire.receipt import Receipt, sign_receipt
 from hsm_enrol.wire.seal import SealPrivateKey
-from hsm_verifier.__main__ import main
 from hsm_verifier.audit import verify
 from hsm_verifier.proxy_protocol import SIGNATURE
 from hsm_verifier.settings import load_settings
-from hsm_verifier.vault import Vault
 from tests.verifier.party import INSTANCE, make_bundle, make_request
-
-SERVER = Path(__file__).with_name("played_server.py")
-
-
-@dataclass
-class Served:
-    """A server process: its folder, port and CA."""
-
-    folder: Path
-    process: "subprocess.Popen[str]"
-    port: int
-
-    @property
-    def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
-
-    def session(self) -> requests.Session:
-        made = requests.Session()
-        made.trust_env = False
-        made.verify = str(self.folder / "verifier-ca.pem")
-        return made
-
-    def connect(self, *, tls: bool = True, first: bytes = b"") -> socket.socket:
-        raw = socket.create_connection(("127.0.0.1", self.port), timeout=10)
-        raw.sendall(first)
-        if not tls:
-            return raw
-        context = ssl.create_default_context(cafile=str(self.folder / "verifier-ca.pem"))
-        return context.wrap_socket(raw, server_hostname="127.0.0.1")
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
-
+from tests.verifier.served import SERVER, Served, serving
 
 Start = Callable[..., Served]
 
@@ -71,31 +37,9 @@ Start = Callable[..., Served]
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start servers with `[server]` settings changed; all are stopped at the end."""
-    started: list[Served] = []
-
-    def begin(**changes: object) -> Served:
-        folder = tmp_path / f"vp{len(started)}"
-        assert main(["init", str(folder), "--host", "127.0.0.1"]) == 0
-        config = folder / "hsm-verifier.toml"
-        lines = "".join(f"{name} = {value}\n" for name, value in changes.items())
-        text = config.read_text().replace('listen = "0.0.0.0:8443"\n', 'listen = "127.0.0.1:0"\n' + lines)
-        config.write_text(text)
-        command = [sys.executable, str(SERVER), str(folder)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("listening on https://127.0.0.1:"), line
-        served = Served(folder=folder, process=process, port=int(line.rsplit(":", 1)[1]))
-        started.append(served)
-        return served
-
-    yield begin
-    for one in started:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
-        if one.process.stdout:
-            one.process.stdout.close()
+    with contextlib.ExitStack() as running:
+        count = itertools.count()
+        yield lambda **changes: running.enter_context(serving(tmp_path / f"vp{next(count)}", **changes))
 
 
 @dataclass
@@ -141,11 +85,6 @@ class Visitor:
         return sign_receipt(told, self.key)
 
 
-def publish(served: Served) -> int:
-    vault = Vault(served.folder / "bundles", (served.folder / "secrets" / "bundle.key").read_bytes())
-    return vault.put("web", make_bundle(), time.time())
-
-
 def gone(connection: socket.socket) -> bool:
     """Wait until the other side has closed or reset the connection."""
     with contextlib.suppress(ConnectionError, ssl.SSLError):
@@ -162,7 +101,7 @@ def problem(response: requests.Response) -> Problem:
 
 def test_an_enrolment_from_challenge_to_receipt_over_tls(start: Start) -> None:
     served = start()
-    serial = publish(served)
+    serial = served.publish()
     visitor = Visitor.of(served)
     request = visitor.request()
     reply = visitor.post(sign_assertion(request, visitor.key))
@@ -285,7 +224,7 @@ def test_v1_one_source_cannot_ask_without_end(start: Start) -> None:
 
 def test_v1_a_full_queue_is_busy_at_once(start: Start) -> None:
     served = start(workers=1, queue=1)
-    publish(served)
+    served.publish()
     (served.folder / "slow").touch()
     visitors = [Visitor.of(served) for _ in range(3)]
     bodies = [sign_assertion(visitor.request(), visitor.key) for visitor in visitors]
@@ -305,7 +244,7 @@ def test_v1_a_full_queue_is_busy_at_once(start: Start) -> None:
 
 def test_sigterm_lets_the_request_under_way_finish(start: Start) -> None:
     served = start()
-    publish(served)
+    served.publish()
     (served.folder / "slow").touch()
     visitor = Visitor.of(served)
     body = sign_assertion(visitor.request(), visitor.key)

@@ -1,18 +1,21 @@
-"""Knows how to talk plain HTTP with somebody who may never finish a sentence: every receive ends with one deadline.
+"""Knows how to talk HTTP with somebody who may never finish a sentence: every receive ends with one deadline.
 
 The time-outs of requests count from byte to byte, so a peer that sends a byte a second, even in its headers, holds the
 caller for hours. Here the socket itself asks before each receive how much of the exchange's time is left. Plain HTTP
-only, which is all that IMDS speaks.
+is for IMDS; with TLS the same is asked for the handshake and each record, because OpenSSL's own reads and writes below
+one call share that call's time-out.
 """
 
 from __future__ import annotations
 
 import http.cookiejar
 import socket
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import requests
 import requests.adapters
+import urllib3
 import urllib3.connection
 import urllib3.connectionpool
 
@@ -33,13 +36,57 @@ def bounded_session(turn: Turn) -> requests.Session:
 
     P7: a proxy variable would send the question to the proxy's own metadata service, and we would take its identity.
     """
+    return _session("http://", _Adapter(turn))
+
+
+def bounded_tls_session(turn: Turn, context: ssl.SSLContext, proxy: str = "") -> requests.Session:
+    """Give a session that obeys `turn` and speaks `https:` only, by `context` alone; nothing of the environment.
+
+    `proxy` is an `http:` address (or empty): it is asked for a tunnel and sees no more than host and port.
+    """
+    session = _session("https://", _TlsAdapter(turn, bounded_context(turn, context)))
+    session.proxies = {"https": proxy} if proxy else {}
+    return session
+
+
+def read_at_most(raw: urllib3.BaseHTTPResponse, most: int) -> bytes:
+    """Read at most one byte more than the cap; until the end, because only there urllib3 notices a body cut short."""
+    body = b""
+    while len(body) <= most and (piece := raw.read(most + 1 - len(body), decode_content=False)):
+        body += piece
+    return body
+
+
+def bounded_context(turn: Turn, context: ssl.SSLContext) -> ssl.SSLContext:
+    """Make the sockets of `context` obey `turn`, and give it back."""
+
+    class Socket(ssl.SSLSocket):
+        """A TLS socket that shakes hands, sends and receives only while its turn lasts."""
+
+        def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002  ssl.SSLSocket's own signature
+            _begin(self, turn)
+            super().do_handshake(block)
+
+        def send(self, *args: Any) -> int:
+            _begin(self, turn)
+            return super().send(*args)
+
+        def recv_into(self, *args: Any) -> int:
+            _begin(self, turn)
+            return super().recv_into(*args)
+
+    context.sslsocket_class = Socket
+    return context
+
+
+def _session(scheme: str, adapter: requests.adapters.HTTPAdapter) -> requests.Session:
     session = requests.Session()
     session.trust_env = False
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     session.headers.clear()
     session.headers.update({"Accept-Encoding": "identity", "User-Agent": "hsm-enrol/1"})
     session.adapters.clear()
-    session.mount("http://", _Adapter(turn))
+    session.mount(scheme, adapter)
     return session
 
 
@@ -65,6 +112,41 @@ class _Adapter(requests.adapters.HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": Pool}
 
 
+class _TlsAdapter(requests.adapters.HTTPAdapter):
+    """The same with TLS: one context decides whom to trust, with or without a proxy."""
+
+    def __init__(self, turn: Turn, context: ssl.SSLContext) -> None:
+        class Connection(urllib3.connection.HTTPSConnection):
+            def _new_conn(self) -> socket.socket:
+                return _Socket(super()._new_conn(), turn)  # bounds the proxy's answer to CONNECT; TLS comes on top
+
+        class Pool(urllib3.connectionpool.HTTPSConnectionPool):
+            ConnectionCls = Connection
+
+        self._pools = {"https": Pool}
+        self._context = context
+        super().__init__(pool_connections=4, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs, ssl_context=self._context)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
+
+    def cert_verify(self, *args: Any, **kwargs: Any) -> None:
+        """Add nothing: requests would have its bundle of public authorities trusted beside the context's own."""
+
+
+def _begin(sock: socket.socket, turn: Turn) -> None:
+    """Give one operation what is left of the turn."""
+    if turn.deadline.expired:
+        raise TimeoutError
+    sock.settimeout(turn.deadline.timeout(turn.deadline.seconds))
+
+
 class _Socket(socket.socket):
     """A connected socket that receives only while its turn lasts."""
 
@@ -73,7 +155,5 @@ class _Socket(socket.socket):
         self._turn = turn
 
     def recv_into(self, *args: Any) -> int:
-        if self._turn.deadline.expired:
-            raise TimeoutError
-        self.settimeout(self._turn.deadline.timeout(self._turn.deadline.seconds))
+        _begin(self, self._turn)
         return super().recv_into(*args)

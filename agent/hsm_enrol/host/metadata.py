@@ -13,11 +13,10 @@ import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import requests
-import urllib3
 import urllib3.exceptions
 
 from hsm_enrol.errors import EnrolError, ImdsHopLimit, ImdsOdd, ImdsOff, ImdsThrottled, ImdsUnreachable
-from hsm_enrol.host.bounded import Turn, bounded_session
+from hsm_enrol.host.bounded import Turn, bounded_session, read_at_most
 from hsm_enrol.host.retry import Deadline, retrying, seconds_of
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ class Metadata:
                     )
                 if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
                     raise self.odd(item, "packed, though not asked to")
-                body = _read(answer.raw)
+                body = read_at_most(answer.raw, MOST_BYTES)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as failure:
             raise _passing(failure, endpoint) from None
         if len(body) > MOST_BYTES:
@@ -172,14 +171,6 @@ class Metadata:
     def _tell(self, failure: BaseException, seconds: float) -> None:
         if self._on_wait is not None and isinstance(failure, _Passing):
             self._on_wait(failure.error.fault(), seconds)
-
-
-def _read(raw: urllib3.BaseHTTPResponse) -> bytes:
-    """Read at most one byte more than the cap; until the end, because only there urllib3 notices a body cut short."""
-    body = b""
-    while len(body) <= MOST_BYTES and (piece := raw.read(MOST_BYTES + 1 - len(body), decode_content=False)):
-        body += piece
-    return body
 
 
 class _Passing(Exception):

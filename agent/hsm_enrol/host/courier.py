@@ -1,0 +1,286 @@
+"""Knows how to talk with the verifying party: challenge, assertion, answer, receipt; whom to ask next, and when.
+
+R1 nothing that is heard here changes what the agent stores: an answer is given on unverified, a refusal is raised.
+R2 a verifier that cannot be reached, or answers with anything that no verifier says, is passed over at once for the
+next; a problem with a reason that we know is the verifier's word, and no other is asked behind its back.
+R3 "now" is obeyed three times a run, Retry-After up to 15 minutes. All waiting is done in one loop (host/retry.py).
+Every attempt begins with a fresh challenge, and the assertion is made anew for it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from hsm_enrol.errors import (
+    AlreadyEnrolled,
+    ClockWrong,
+    EnrolError,
+    NotOurVerifier,
+    Refused,
+    TryLater,
+    VerifierUnreachable,
+    WireError,
+)
+from hsm_enrol.host.exchange import PATIENCE, Line, Message, Reply, Unanswered
+from hsm_enrol.host.printable import printable
+from hsm_enrol.host.retry import Deadline, retrying
+from hsm_enrol.settings import VerifierSettings
+from hsm_enrol.wire.messages import (
+    ANSWER_TYPE,
+    ASSERTION_TYPE,
+    JSON_TYPE,
+    MAX_ANSWER,
+    RECEIPT_TYPE,
+    Challenge,
+    Problem,
+)
+
+T = TypeVar("T")
+
+MAX_CHALLENGE: Final = 8 * 1024
+NOW: Final = frozenset({"nonce_stale", "clock_skew"})
+LATER: Final = frozenset({"busy", "not_visible_yet", "upstream_busy", "hold"})
+MOST_AT_ONCE: Final = 3
+ROOM: Final = 1.0  # seconds that a last attempt wants; with less its time-out would hide the cause
+BASE, CAP = 0.5, 30.0  # seconds: first and longest bound of the jitter; a whole fleet may be waiting
+SAME_CLOCK: Final = 5.0  # seconds of difference that count as none
+WRONG_CLOCK: Final = 6 * 3600.0  # seconds of difference beyond which this machine's time means nothing
+_NO_DECISION = "-"
+_NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """One assertion made for one challenge; instance and owner key's thumbprint are for the operator's grant."""
+
+    compact: bytes = field(repr=False)
+    instance: str
+    thumbprint: str
+
+
+Make = Callable[[Challenge, float], Outgoing]
+"""Makes the assertion for a challenge; the second argument is the verifier's time now, Unix seconds."""
+
+
+class Courier:
+    """One asker, a session kept, one deadline for everything it does."""
+
+    def __init__(
+        self,
+        settings: VerifierSettings,
+        *,
+        root: str,
+        deadline: Deadline,
+        rng: random.Random,
+        sleep: Callable[[float], None],
+        clock: Callable[[], float] = time.time,
+        on_wait: Callable[[str, float], None] | None = None,
+        on_exchange: Callable[[str], None] | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        """Read the CA file, raises CaUnusable; nothing is sent yet.
+
+        `on_wait` hears why and how many seconds before each wait; `on_exchange` one line for each exchange, with what
+        the verifier wrote for people made printable: it is for `-v`, never for a decision.
+        """
+        self._urls = settings.urls
+        self._deadline = deadline
+        self._rng = rng
+        self._sleep = sleep
+        self._clock = clock
+        self._on_wait = on_wait
+        self._on_exchange = on_exchange
+        self._line = Line(settings, root=root, deadline=deadline, patience=patience)
+        self._url = ""
+        self._offset = 0.0
+        self._at_once = MOST_AT_ONCE
+
+    @property
+    def offset(self) -> float:
+        """Seconds to add to our clock to get the verifier's; 0.0 within 5 s, and before anybody told."""
+        return self._offset
+
+    @property
+    def url(self) -> str:
+        """The verifier that answered last, empty before."""
+        return self._url
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._line.close()
+
+    def ask(self, make: Make) -> bytes:
+        """Give the answer's bytes, unverified, at most MAX_ANSWER of them.
+
+        Raises AlreadyEnrolled, Refused, AnswerTooLarge at once; when the deadline is over TryLater, NotOurVerifier,
+        VerifierUntrusted, VerifierUnreachable, ClockWrong. What `make` raises passes through.
+        """
+        return self._persist(lambda url: self._enrol(url, make))
+
+    def tell(self, receipt: bytes) -> bool:
+        """Hand a receipt in: True when it was taken, False when this verifier has no slot of ours. Raises as `ask`."""
+        return self._persist(lambda url: self._hand_in(url, receipt))
+
+    # --- the three messages
+
+    def _enrol(self, url: str, make: Make) -> bytes:
+        outgoing = make(self._challenge(url), self._clock() + self._offset)
+        reply = self._exchange(
+            Message(
+                method="POST",
+                url=url,
+                path="/v1/enrolments",
+                kind=ASSERTION_TYPE,
+                body=outgoing.compact,
+                wants=ANSWER_TYPE,
+                most=MAX_ANSWER,
+            )
+        )
+        if reply.problem is not None and reply.problem.reason == "already_enrolled":
+            raise AlreadyEnrolled(
+                decision=_decision(reply.problem), thumbprint=outgoing.thumbprint, instance=outgoing.instance
+            )
+        return self._heed(reply)
+
+    def _challenge(self, url: str) -> Challenge:
+        reply = self._exchange(
+            Message(method="GET", url=url, path="/v1/challenge", wants=JSON_TYPE, most=MAX_CHALLENGE)
+        )
+        try:
+            challenge = Challenge.from_bytes(self._heed(reply))
+        except WireError:
+            raise Unanswered(NotOurVerifier(url=url, status=reply.status)) from None
+        self._learn_time(challenge.server_time, reply.seconds)
+        return challenge
+
+    def _hand_in(self, url: str, receipt: bytes) -> bool:
+        reply = self._exchange(
+            Message(method="POST", url=url, path="/v1/receipts", kind=RECEIPT_TYPE, body=receipt, wants="", most=0)
+        )
+        if reply.problem is not None and reply.status == _NOT_FOUND:
+            return False
+        self._heed(reply)
+        return True
+
+    # --- what was heard
+
+    def _exchange(self, message: Message) -> Reply:
+        try:
+            reply = self._line.exchange(message)
+        except Unanswered as failure:
+            self._note(message, failure.error.fault())
+            raise
+        self._url = message.url
+        self._note(message, _told(reply))
+        return reply
+
+    def _heed(self, reply: Reply) -> bytes:
+        """Give the body; or raise what a problem means: _AtOnce, _Later, Refused."""
+        problem = reply.problem
+        if problem is None:
+            return reply.body
+        if problem.server_time is not None and problem.reason == "clock_skew":
+            self._learn_time(problem.server_time, reply.seconds)
+        later = TryLater(reason=problem.reason, decision=_decision(problem))
+        if problem.reason in NOW:
+            raise _AtOnce(later)
+        if problem.reason in LATER:
+            raise _Later(later, reply.retry_after)
+        raise Refused(reason=problem.reason, decision=_decision(problem))
+
+    def _learn_time(self, server_time: int, seconds: float) -> None:
+        """Compare clocks: the verifier looked at its own in the middle of an exchange that took `seconds`.
+
+        Ours is read once, now: a clock that is set during the exchange does no harm.
+        """
+        offset = server_time + seconds / 2 - self._clock()
+        if abs(offset) > WRONG_CLOCK:
+            raise Unanswered(ClockWrong(seconds=round(abs(offset))))
+        self._offset = 0.0 if abs(offset) <= SAME_CLOCK else offset
+
+    # --- whom to ask, and when
+
+    def _persist(self, act: Callable[[str], T]) -> T:
+        loop = retrying(
+            self._deadline,
+            on=(Unanswered, _Later),
+            sleep=self._sleep,
+            rng=self._rng,
+            base=BASE,
+            cap=CAP,
+            room=ROOM,
+            on_wait=self._tell_wait,
+        )
+        try:
+            found: T = loop(self._round, act)
+        except (Unanswered, _Later) as last:
+            raise last.error from None
+        return found
+
+    def _round(self, act: Callable[[str], T]) -> T:
+        """Ask each verifier in turn, beginning with the one that answered last, until one answers (R2)."""
+        worst: Unanswered | None = None
+        for url in self._order():
+            if worst is not None and self._deadline.expired:
+                break
+            try:
+                return self._insist(act, url)
+            except Unanswered as failure:
+                if worst is None or isinstance(worst.error, VerifierUnreachable):  # the least telling of causes
+                    worst = failure
+        raise worst or TypeError("no verifier to ask")
+
+    def _insist(self, act: Callable[[str], T], url: str) -> T:
+        """Ask one verifier; again at once when it says so, three times a run (R3)."""
+        while True:
+            try:
+                return act(url)
+            except _AtOnce as told:
+                if self._at_once == 0:
+                    raise _Later(told.error) from None
+                self._at_once -= 1
+
+    def _order(self) -> tuple[str, ...]:
+        first = self._urls.index(self._url) if self._url else 0
+        return self._urls[first:] + self._urls[:first]
+
+    def _tell_wait(self, failure: BaseException, seconds: float) -> None:
+        if self._on_wait is not None and isinstance(failure, Unanswered | _Later):
+            self._on_wait(failure.error.fault(), seconds)
+
+    def _note(self, message: Message, outcome: str) -> None:
+        if self._on_exchange is not None:
+            self._on_exchange(f"{message.method} {message.url}{message.path}: {outcome}")
+
+
+class _Later(Exception):
+    """The verifier's word to come back, after `retry_after` seconds if it named them."""
+
+    def __init__(self, error: EnrolError, retry_after: float | None = None) -> None:
+        super().__init__(error.fault())
+        self.error = error
+        self.retry_after = retry_after
+
+
+class _AtOnce(Exception):
+    """The verifier's word to ask again now, with a fresh challenge."""
+
+    def __init__(self, error: EnrolError) -> None:
+        super().__init__(error.fault())
+        self.error = error
+
+
+def _decision(problem: Problem) -> str:
+    return problem.decision or _NO_DECISION
+
+
+def _told(reply: Reply) -> str:
+    problem = reply.problem
+    if problem is None:
+        return f"{reply.status}, {len(reply.body)} bytes"
+    detail = printable(problem.detail)
+    return f"{reply.status} {problem.reason}, decision {_decision(problem)}" + (f" ({detail})" if detail else "")
