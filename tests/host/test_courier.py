@@ -31,8 +31,9 @@ from hsm_enrol.errors import (
     VerifierUnreachable,
     VerifierUntrusted,
 )
-from hsm_enrol.host.courier import LATER, MOST_AT_ONCE, NOW, Courier, Outgoing
+from hsm_enrol.host.courier import LATER, NOW, Courier, Outgoing
 from hsm_enrol.host.retry import Deadline
+from hsm_enrol.host.rounds import MOST_AT_ONCE
 from hsm_enrol.settings import VerifierSettings
 from hsm_enrol.wire.messages import MAX_ANSWER, MAX_PROBLEM, REASONS, Challenge
 from lab import bad_party, imds_troubles
@@ -655,7 +656,7 @@ def test_each_exchange_is_noted(party: Party, office: Office) -> None:
 
 def test_nobody_has_to_listen(party: Party, office: Office) -> None:
     courier = office.courier(party(challenge=[page(403), bad_party.behave]).url)
-    courier._on_wait = courier._on_exchange = None
+    courier._rounds._on_wait = courier._on_exchange = None
     assert courier.ask(Maker()) == ANSWER
 
 

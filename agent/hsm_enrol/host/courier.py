@@ -3,7 +3,7 @@
 R1 nothing that is heard here changes what the agent stores: an answer is given on unverified, a refusal is raised.
 R2 a verifier that cannot be reached, or answers with anything that no verifier says, is passed over at once for the
 next; a problem with a reason that we know is the verifier's word, and no other is asked behind its back.
-R3 "now" is obeyed three times a run, Retry-After up to 15 minutes. All waiting is done in one loop (host/retry.py).
+R3 "now" is obeyed three times a run, Retry-After up to 15 minutes. All waiting is done in one place (host/rounds.py).
 Every attempt begins with a fresh challenge, and the assertion is made anew for it.
 """
 
@@ -13,21 +13,20 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 from hsm_enrol.errors import (
     AlreadyEnrolled,
     ClockWrong,
-    EnrolError,
     NotOurVerifier,
     Refused,
     TryLater,
-    VerifierUnreachable,
     WireError,
 )
 from hsm_enrol.host.exchange import PATIENCE, Line, Message, Reply, Unanswered
 from hsm_enrol.host.printable import printable
-from hsm_enrol.host.retry import Deadline, retrying
+from hsm_enrol.host.retry import Deadline
+from hsm_enrol.host.rounds import AtOnce, Later, Rounds
 from hsm_enrol.settings import VerifierSettings
 from hsm_enrol.wire.messages import (
     ANSWER_TYPE,
@@ -39,14 +38,9 @@ from hsm_enrol.wire.messages import (
     Problem,
 )
 
-T = TypeVar("T")
-
 MAX_CHALLENGE: Final = 8 * 1024
 NOW: Final = frozenset({"nonce_stale", "clock_skew"})
 LATER: Final = frozenset({"busy", "not_visible_yet", "upstream_busy", "hold"})
-MOST_AT_ONCE: Final = 3
-ROOM: Final = 1.0  # seconds that a last attempt wants; with less its time-out would hide the cause
-BASE, CAP = 0.5, 30.0  # seconds: first and longest bound of the jitter; a whole fleet may be waiting
 SAME_CLOCK: Final = 5.0  # seconds of difference that count as none
 WRONG_CLOCK: Final = 6 * 3600.0  # seconds of difference beyond which this machine's time means nothing
 _NO_DECISION = "-"
@@ -87,17 +81,11 @@ class Courier:
         `on_wait` hears why and how many seconds before each wait; `on_exchange` one line for each exchange, with what
         the verifier wrote for people made printable: it is for `-v`, never for a decision.
         """
-        self._urls = settings.urls
-        self._deadline = deadline
-        self._rng = rng
-        self._sleep = sleep
         self._clock = clock
-        self._on_wait = on_wait
         self._on_exchange = on_exchange
         self._line = Line(settings, root=root, deadline=deadline, patience=patience)
-        self._url = ""
+        self._rounds = Rounds(settings.urls, deadline=deadline, rng=rng, sleep=sleep, on_wait=on_wait)
         self._offset = 0.0
-        self._at_once = MOST_AT_ONCE
 
     @property
     def offset(self) -> float:
@@ -107,7 +95,7 @@ class Courier:
     @property
     def url(self) -> str:
         """The verifier that answered last, empty before."""
-        return self._url
+        return self._rounds.url
 
     def close(self) -> None:
         """Give the connections back."""
@@ -119,11 +107,11 @@ class Courier:
         Raises AlreadyEnrolled, Refused, AnswerTooLarge at once; when the deadline is over TryLater, NotOurVerifier,
         VerifierUntrusted, VerifierUnreachable, ClockWrong. What `make` raises passes through.
         """
-        return self._persist(lambda url: self._enrol(url, make))
+        return self._rounds.persist(lambda url: self._enrol(url, make))
 
     def tell(self, receipt: bytes) -> bool:
         """Hand a receipt in: True when it was taken, False when this verifier has no slot of ours. Raises as `ask`."""
-        return self._persist(lambda url: self._hand_in(url, receipt))
+        return self._rounds.persist(lambda url: self._hand_in(url, receipt))
 
     # --- the three messages
 
@@ -174,12 +162,12 @@ class Courier:
         except Unanswered as failure:
             self._note(message, failure.error.fault())
             raise
-        self._url = message.url
+        self._rounds.url = message.url
         self._note(message, _told(reply))
         return reply
 
     def _heed(self, reply: Reply) -> bytes:
-        """Give the body; or raise what a problem means: _AtOnce, _Later, Refused."""
+        """Give the body; or raise what a problem means: AtOnce, Later, Refused."""
         problem = reply.problem
         if problem is None:
             return reply.body
@@ -187,9 +175,9 @@ class Courier:
             self._learn_time(problem.server_time, reply.seconds)
         later = TryLater(reason=problem.reason, decision=_decision(problem))
         if problem.reason in NOW:
-            raise _AtOnce(later)
+            raise AtOnce(later)
         if problem.reason in LATER:
-            raise _Later(later, reply.retry_after)
+            raise Later(later, reply.retry_after)
         raise Refused(reason=problem.reason, decision=_decision(problem))
 
     def _learn_time(self, server_time: int, seconds: float) -> None:
@@ -202,76 +190,9 @@ class Courier:
             raise Unanswered(ClockWrong(seconds=round(abs(offset))))
         self._offset = 0.0 if abs(offset) <= SAME_CLOCK else offset
 
-    # --- whom to ask, and when
-
-    def _persist(self, act: Callable[[str], T]) -> T:
-        loop = retrying(
-            self._deadline,
-            on=(Unanswered, _Later),
-            sleep=self._sleep,
-            rng=self._rng,
-            base=BASE,
-            cap=CAP,
-            room=ROOM,
-            on_wait=self._tell_wait,
-        )
-        try:
-            found: T = loop(self._round, act)
-        except (Unanswered, _Later) as last:
-            raise last.error from None
-        return found
-
-    def _round(self, act: Callable[[str], T]) -> T:
-        """Ask each verifier in turn, beginning with the one that answered last, until one answers (R2)."""
-        worst: Unanswered | None = None
-        for url in self._order():
-            if worst is not None and self._deadline.expired:
-                break
-            try:
-                return self._insist(act, url)
-            except Unanswered as failure:
-                if worst is None or isinstance(worst.error, VerifierUnreachable):  # the least telling of causes
-                    worst = failure
-        raise worst or TypeError("no verifier to ask")
-
-    def _insist(self, act: Callable[[str], T], url: str) -> T:
-        """Ask one verifier; again at once when it says so, three times a run (R3)."""
-        while True:
-            try:
-                return act(url)
-            except _AtOnce as told:
-                if self._at_once == 0:
-                    raise _Later(told.error) from None
-                self._at_once -= 1
-
-    def _order(self) -> tuple[str, ...]:
-        first = self._urls.index(self._url) if self._url else 0
-        return self._urls[first:] + self._urls[:first]
-
-    def _tell_wait(self, failure: BaseException, seconds: float) -> None:
-        if self._on_wait is not None and isinstance(failure, Unanswered | _Later):
-            self._on_wait(failure.error.fault(), seconds)
-
     def _note(self, message: Message, outcome: str) -> None:
         if self._on_exchange is not None:
             self._on_exchange(f"{message.method} {message.url}{message.path}: {outcome}")
-
-
-class _Later(Exception):
-    """The verifier's word to come back, after `retry_after` seconds if it named them."""
-
-    def __init__(self, error: EnrolError, retry_after: float | None = None) -> None:
-        super().__init__(error.fault())
-        self.error = error
-        self.retry_after = retry_after
-
-
-class _AtOnce(Exception):
-    """The verifier's word to ask again now, with a fresh challenge."""
-
-    def __init__(self, error: EnrolError) -> None:
-        super().__init__(error.fault())
-        self.error = error
 
 
 def _decision(problem: Problem) -> str:

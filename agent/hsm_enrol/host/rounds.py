@@ -1,0 +1,107 @@
+"""Knows whom of several verifiers to ask next, and when: R2 and R3 of docs/protocol.md."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from hsm_enrol.errors import EnrolError, VerifierUnreachable
+from hsm_enrol.host.exchange import Unanswered
+from hsm_enrol.host.retry import Deadline, retrying
+
+T = TypeVar("T")
+
+MOST_AT_ONCE: Final = 3
+ROOM: Final = 1.0  # seconds that a last attempt wants; with less its time-out would hide the cause
+BASE, CAP = 0.5, 30.0  # seconds: first and longest bound of the jitter; a whole fleet may be waiting
+
+
+class Later(Exception):
+    """A verifier's word to come back, after `retry_after` seconds if it named them."""
+
+    def __init__(self, error: EnrolError, retry_after: float | None = None) -> None:
+        """Keep the error that it is when there is no time left."""
+        super().__init__(error.fault())
+        self.error = error
+        self.retry_after = retry_after
+
+
+class AtOnce(Later):
+    """A verifier's word to ask again now, with a fresh challenge."""
+
+
+class Rounds:
+    """The order of asking, over one run with one deadline."""
+
+    def __init__(
+        self,
+        urls: tuple[str, ...],
+        *,
+        deadline: Deadline,
+        rng: random.Random,
+        sleep: Callable[[float], None],
+        on_wait: Callable[[str, float], None] | None,
+    ) -> None:
+        """Begin with the first of `urls`."""
+        self._urls = urls
+        self._deadline = deadline
+        self._rng = rng
+        self._sleep = sleep
+        self._on_wait = on_wait
+        self._left_at_once = MOST_AT_ONCE
+        self.url = ""
+        """The verifier that answered last, "" before: whoever hears an answer sets it, and it is asked first."""
+
+    def persist(self, act: Callable[[str], T]) -> T:
+        """Do `act` with one verifier after the other until it works or the deadline is over.
+
+        Of `act` Unanswered, Later and AtOnce are understood; their error is what is raised in the end. What else it
+        raises passes through at once.
+        """
+        loop = retrying(
+            self._deadline,
+            on=(Unanswered, Later),
+            sleep=self._sleep,
+            rng=self._rng,
+            base=BASE,
+            cap=CAP,
+            room=ROOM,
+            on_wait=self._tell_wait,
+        )
+        try:
+            found: T = loop(self._round, act)
+        except (Unanswered, Later) as last:
+            raise last.error from None
+        return found
+
+    def _round(self, act: Callable[[str], T]) -> T:
+        """Ask each in turn, beginning with the one that answered last, until one answers (R2)."""
+        worst: Unanswered | None = None
+        for url in self._order():
+            if worst is not None and self._deadline.expired:
+                break
+            try:
+                return self._insist(act, url)
+            except Unanswered as failure:
+                if worst is None or isinstance(worst.error, VerifierUnreachable):  # the least telling of causes
+                    worst = failure
+        raise worst or TypeError("no verifier to ask")
+
+    def _insist(self, act: Callable[[str], T], url: str) -> T:
+        """Ask one; again at once when it says so, three times a run, then "now" means later (R3)."""
+        while True:
+            try:
+                return act(url)
+            except AtOnce:
+                if self._left_at_once == 0:
+                    raise
+                self._left_at_once -= 1
+
+    def _order(self) -> tuple[str, ...]:
+        first = self._urls.index(self.url) if self.url else 0
+        return self._urls[first:] + self._urls[:first]
+
+    def _tell_wait(self, failure: BaseException, seconds: float) -> None:
+        if self._on_wait is not None and isinstance(failure, Unanswered | Later):
+            self._on_wait(failure.error.fault(), seconds)
