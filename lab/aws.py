@@ -98,7 +98,7 @@ class Aws:
         """Make credentials of the instance identity role: nobody can assume it, its ARN ends in the instance id."""
         credentials = RoleCredentials(
             access_key_id="ASIA" + secrets.token_hex(8).upper(),
-            secret_access_key=secrets.token_urlsafe(30),
+            secret_access_key=base64.b64encode(secrets.token_bytes(30)).decode(),
             session_token=base64.b64encode(secrets.token_bytes(300)).decode(),
         )
         arn = f"arn:{partition(self.region)}:sts::{self.account_id}:assumed-role/aws:ec2-instance/{instance_id}"

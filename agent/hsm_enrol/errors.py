@@ -553,6 +553,16 @@ class KemMissing(EnrolError):
     hint = 'install cryptography >= 47 built with ML-KEM, or set assertion.kem = "p256"'
 
 
+class StsUnknown(EnrolError):
+    """Exit 78, `sts_unknown`."""
+
+    status = 78
+    reason = "sts_unknown"
+    message_id = "3f6d1fbd56ab4b4c9a4c6f5e1f0f7a28"
+    says = "no STS address for region {region} ({what})"
+    hint = "look at `assertion.sts_endpoint` and `imds.aws_dns_suffix`; nothing was sent"
+
+
 class NotRoot(EnrolError):
     """Exit 78, `not_root`."""
 

@@ -608,7 +608,9 @@ def test_a_receipt_that_is_not_ours_is_told_as_false(party: Party, office: Offic
 
 
 @pytest.mark.parametrize(
-    "trouble", [page(404), says(404, "application/json", b"{}"), says(200, "text/plain", b"ok")], ids=str
+    "trouble",
+    [page(404), says(404, "application/json", b"{}"), says(200, "text/plain", b"ok")],
+    ids=["page", "json", "text"],
 )
 def test_another_404_is_no_verifiers_word(trouble: Trouble, party: Party, office: Office) -> None:
     with pytest.raises(NotOurVerifier):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hsm_enrol.deliver import PIN_FILE
 from hsm_enrol.errors import CannotTell
 from hsm_enrol.host import observe
 from hsm_enrol.model import ABSENT, Present, Unknown
@@ -62,7 +63,7 @@ def test_three_answers_are_three_types(root: Path, monkeypatch: pytest.MonkeyPat
 def test_a_pin_is_never_read_only_seen(root: Path) -> None:
     (root / "run/hsm-enrol").mkdir(parents=True)
     (root / "run/hsm-enrol/partition-pin").write_bytes(b"canary")
-    found = observe.observe(settings(root), "/etc/Chrystoki.conf", [observe.PIN_FILE]).at(observe.PIN_FILE)
+    found = observe.observe(settings(root), "/etc/Chrystoki.conf", [PIN_FILE]).at(PIN_FILE)
     assert isinstance(found, Present)
     assert found.content == b""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hsm_enrol.deliver import PIN_FILE
 from hsm_enrol.errors import ClientMissing, Internal, Interrupted, NotUnderstood, ToolDamage
 from hsm_enrol.host import files, signals
 from hsm_enrol.host.conf_file import Moved, read_conf, rewrite_conf, write_conf
@@ -53,7 +54,7 @@ class Hand:
 
     def _put(self, step: PutFile, seen: Seen) -> None:
         def unmoved() -> None:
-            if look(step.path, self.root) != seen.at(step.path):
+            if look(step.path, self.root, content=step.path != PIN_FILE) != seen.at(step.path):
                 raise Moved
 
         self._must_cover(step.path, step)

@@ -109,9 +109,12 @@ class Courier:
         """
         return self._rounds.persist(lambda url: self._enrol(url, make))
 
-    def tell(self, receipt: bytes) -> bool:
-        """Hand a receipt in: True when it was taken, False when this verifier has no slot of ours. Raises as `ask`."""
-        return self._rounds.persist(lambda url: self._hand_in(url, receipt))
+    def tell(self, receipt: bytes, *, seconds: float | None = None) -> bool:
+        """Hand a receipt in: True when it was taken, False when this verifier has no slot of ours. Raises as `ask`.
+
+        `seconds` bounds this message alone: a last word must not use up all the time there is.
+        """
+        return self._rounds.persist(lambda url: self._hand_in(url, receipt), seconds=seconds)
 
     # --- the three messages
 

@@ -92,10 +92,15 @@ class Imds:
         """Give the connection back and forget the token."""
         self._items.close()
 
-    def fetch_identity(self) -> Identity:
-        """Read everything. Raises the Imds* errors and WrongInstance; nothing it raises holds what was read."""
+    def fetch_instance_id(self) -> str:
+        """Read who this is, and hold it against DMI. Raises the Imds* errors and WrongInstance."""
         instance_id = self._items.text("meta-data/instance-id", grammar.INSTANCE_ID)
         self._compare_with_dmi(instance_id)
+        return instance_id
+
+    def fetch_identity(self) -> Identity:
+        """Read everything. Raises the Imds* errors and WrongInstance; nothing it raises holds what was read."""
+        instance_id = self.fetch_instance_id()
         document, account_id, region = self._fetch_document(instance_id)
         partition = self._items.text("meta-data/services/partition", grammar.PARTITION)
         # A DHCP option set with several domains makes several names of it, spaces between; the first is the host's.

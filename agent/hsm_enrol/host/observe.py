@@ -6,6 +6,7 @@ import grp
 import os
 from typing import TYPE_CHECKING
 
+from hsm_enrol.deliver import PIN_FILE
 from hsm_enrol.errors import CannotTell, EnrolError
 from hsm_enrol.host import files
 from hsm_enrol.host.folders import below, errno_name, follow, open_folder, real_path
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 20
 CONF = "/etc/Chrystoki.conf"
-PIN_FILE = "/run/hsm-enrol/partition-pin"
 
 
 def conf_of(settings: Settings) -> str:

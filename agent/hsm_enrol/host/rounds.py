@@ -53,14 +53,15 @@ class Rounds:
         self.url = ""
         """The verifier that answered last, "" before: whoever hears an answer sets it, and it is asked first."""
 
-    def persist(self, act: Callable[[str], T]) -> T:
-        """Do `act` with one verifier after the other until it works or the deadline is over.
+    def persist(self, act: Callable[[str], T], *, seconds: float | None = None) -> T:
+        """Do `act` with one verifier after the other until it works or the deadline, or `seconds`, is over.
 
         Of `act` Unanswered, Later and AtOnce are understood; their error is what is raised in the end. What else it
         raises passes through at once.
         """
+        deadline = self._deadline if seconds is None else self._deadline.part(seconds)
         loop = retrying(
-            self._deadline,
+            deadline,
             on=(Unanswered, Later),
             sleep=self._sleep,
             rng=self._rng,

@@ -10,8 +10,24 @@ from hsm_enrol.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 HELD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@contextmanager
+def raising() -> Iterator[None]:
+    """Turn those signals into Interrupted in this block: for the time of asking and waiting, when nothing is begun."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise Interrupted(signal=signal.Signals(number).name)
+
+    before = {number: signal.signal(number, stop) for number in HELD}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -1,0 +1,56 @@
+"""Knows how to start: the boot's own command line first and without ceremony, everything else through the full cli.
+
+Two import worlds: a run with nothing to do imports json, hashlib and os, and ends.
+"""
+
+import gc
+import os
+import sys
+
+DEFAULT_CONFIG = "/etc/hsm-enrol/hsm-enrol.toml"
+_WITH_VALUE = {"--config", "--root", "--reason"}
+
+
+def main() -> int:
+    """Run with sys.argv; give the exit status."""
+    gc.disable()  # a run is short; collecting costs more than it frees
+    try:
+        line = _idle(sys.argv[1:])
+        if line is not None:
+            prefix = "<6>" if "INVOCATION_ID" in os.environ and not sys.stderr.isatty() else ""
+            sys.stderr.write(f"{prefix}hsm-enrol: {line}\n")
+            return 0
+        from hsm_enrol.cli.main import main as full  # noqa: PLC0415  the second import world
+
+        return full(sys.argv[1:])
+    finally:
+        gc.freeze()
+
+
+def _idle(argv: list[str]) -> str | None:
+    """Give the line of a run that has nothing to do; None when this is no plain `enrol` or there is something."""
+    options = {"--config": DEFAULT_CONFIG, "--root": ""}
+    command, at = "", 0
+    while at < len(argv):
+        word, equals, value = argv[at].partition("=")
+        if word in _WITH_VALUE:
+            if not equals:
+                at += 1
+                if at == len(argv):
+                    return None
+                value = argv[at]
+            options[word] = value
+        elif not command and word == "enrol" and not equals:
+            command = word
+        else:
+            return None
+        at += 1
+    if not command or options.get("--reason", "boot") not in {"boot", "cloud-init", "operator"}:
+        return None
+    from hsm_enrol.idle import nothing_to_do  # noqa: PLC0415  only where it is needed
+
+    return nothing_to_do(options["--root"].rstrip("/"), options["--config"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""Knows this host while one command works on it: locked, recovered, and sure which instance it is."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from hsm_enrol import chrystoki
+from hsm_enrol.errors import RecordDamaged
+from hsm_enrol.host import signals, state, undo
+from hsm_enrol.host.courier import Courier
+from hsm_enrol.host.folders import below
+from hsm_enrol.host.imds import DMI, Imds
+from hsm_enrol.host.lock import Lock
+from hsm_enrol.host.retry import Deadline
+from hsm_enrol.host.site import Site
+from hsm_enrol.host.voice import Voice
+from hsm_enrol.plan import NOTHING, Former
+from hsm_enrol.record import Record
+from hsm_enrol.settings import Settings
+
+Closing = TypeVar("Closing", Imds, Courier)
+_OURS = {chrystoki.CLIENT, chrystoki.TOKENS, chrystoki.SYNCHRONIZE, chrystoki.HA}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one invocation brings: settings, why it runs, a voice, and the machine's chance and patience."""
+
+    settings: Settings
+    settings_path: str
+    reason: str
+    voice: Voice
+    allow_older: bool = False
+    rng: random.Random = field(default_factory=random.SystemRandom, repr=False)
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What is known before anybody but IMDS is asked. `record` is this instance's own; `former` is what lies here.
+
+    A cloned image has no record of its own, but a former: the files that the other instance's run installed.
+    """
+
+    run: Run
+    site: Site
+    lock: Lock
+    imds: Imds
+    courier: Courier
+    instance: str
+    record: Record | None
+    former: Former
+
+    @property
+    def root(self) -> str:
+        """Give --root."""
+        return self.site.root
+
+    @property
+    def audience(self) -> str:
+        """Give the name of the verifiers' one ledger."""
+        return self.site.settings.verifier.audience
+
+
+@contextmanager
+def at_work(run: Run, *, damaged_record_is_none: bool = False) -> Iterator[Host]:
+    """Take the lock, finish what a killed run left, find out which instance this is, wipe what is another's."""
+    root, voice = run.settings.root, run.voice
+    with ExitStack() as stack:
+        lock = stack.enter_context(Lock(below(root, state.LOCK)))
+        stack.enter_context(signals.raising())
+        with signals.held():
+            recover(root, voice)
+        site = Site.of(run.settings)
+        imds = stack.enter_context(_closing(open_imds(run)))
+        courier = stack.enter_context(_closing(_courier(run)))
+        voice.step("identify", "ask IMDS which instance this is")
+        instance = imds.fetch_instance_id()
+        voice.know(instance=instance)
+        record, former = _own_record(root, instance, voice, none_if_damaged=damaged_record_is_none)
+        yield Host(
+            run=run, site=site, lock=lock, imds=imds, courier=courier, instance=instance, record=record, former=former
+        )
+
+
+def recover(root: str, voice: Voice) -> None:
+    """Bring a transaction that was cut off to its end: the first act of every command that writes."""
+    settled = undo.settle(state.STATE, root=root, by_hand=by_hand)
+    if settled.outcome == "undone":
+        voice.warn("an earlier run was cut off; what it had begun is undone")
+    if settled.outcome == "finished":
+        voice.say("an earlier run was cut off after its commit; its leftovers are removed")
+    for path in settled.displaced:
+        voice.warn(f"a file was mended by hand meanwhile; it is kept as {path}")
+
+
+def by_hand(_: str, saved: bytes, now: bytes) -> bool:
+    """Tell whether a conf holds work of a person: a key changed in a section that neither we nor the tools write.
+
+    A text cut in the middle is a dying tool's. A certificate has no sections, so nothing differs in it.
+    """
+    try:
+        changes = chrystoki.changes_between(chrystoki.decode(saved), chrystoki.decode(now))
+    except chrystoki.NotUnderstood:
+        return False
+    return any(change.section not in _OURS for change in changes)
+
+
+@contextmanager
+def _closing(one: Closing) -> Iterator[Closing]:
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def open_imds(run: Run) -> Imds:
+    """Give this machine's metadata service, as the settings name it."""
+    settings = run.settings.imds
+    return Imds(
+        settings.endpoint,
+        deadline=Deadline(settings.deadline),
+        rng=run.rng,
+        sleep=run.sleep,
+        dmi=Path(below(run.settings.root, DMI)),
+        on_wait=run.voice.wait,
+    )
+
+
+def _courier(run: Run) -> Courier:
+    return Courier(
+        run.settings.verifier,
+        root=run.settings.root,
+        deadline=Deadline(run.settings.verifier.deadline),
+        rng=run.rng,
+        sleep=run.sleep,
+        on_wait=run.voice.wait,
+        on_exchange=run.voice.detail,
+    )
+
+
+def _own_record(root: str, instance: str, voice: Voice, *, none_if_damaged: bool) -> tuple[Record | None, Former]:
+    """Give this instance's record and what is ours on disk.
+
+    Raises RecordDamaged: a damaged record is not absent, for the memory of PIN tries is in it.
+    """
+    try:
+        record = state.read_record(root)
+    except RecordDamaged:
+        if not none_if_damaged:
+            raise
+        voice.warn("the record is damaged; it is written anew")
+        record = None
+    foreign = state.wipe_foreign(instance, root)
+    if foreign is not None:
+        voice.warn(f"this image carried the state of {foreign}; it is wiped")
+    if record is None:
+        return None, NOTHING
+    return (record, record.former) if record.instance_id == instance else (None, record.former)

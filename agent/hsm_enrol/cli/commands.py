@@ -1,0 +1,159 @@
+"""Knows every command: what it is for, its options, and the function that does it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from hsm_enrol.errors import NotRoot, TryLater
+from hsm_enrol.host.voice import Voice
+from hsm_enrol.settings import load
+
+Command = Callable[[argparse.Namespace, Voice], int]
+Declare = Callable[[argparse.ArgumentParser], None]
+
+
+def _run_of(args: argparse.Namespace, voice: Voice, **more: Any) -> Any:
+    """Gather what the story needs. The settings file is read as it is named; --root is for what is written."""
+    from hsm_enrol.at_work import Run  # noqa: PLC0415  requests and cryptography come in here
+
+    if os.geteuid() and not args.root:
+        raise NotRoot(command=args.command)
+    settings = load(args.config, args.root)
+    return Run(
+        settings=settings, settings_path=args.config, reason=getattr(args, "reason", "operator"), voice=voice, **more
+    )
+
+
+def _end(args: argparse.Namespace, voice: Voice, outcome: Any) -> int:
+    desired = outcome.installed
+    slot = "" if desired.ha.slot is None else f", slot {desired.ha.slot}"
+    words = {
+        "nothing": "nothing to do",
+        "mended": "mended from the record",
+        "joined": "joined",
+        "changed": "changed to a newer bundle",
+        "current": "current",
+    }
+    voice.say(f"{words[outcome.how]}: serial {desired.serial} in group {desired.ha.label}{slot}")
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "schema": 1,
+                    "ok": True,
+                    "status": 0,
+                    "outcome": outcome.how,
+                    "instance": outcome.instance,
+                    "serial": desired.serial,
+                    "group": desired.ha.label,
+                    "slot": desired.ha.slot,
+                    "members": list(desired.ha.members),
+                },
+                indent=2,
+            )
+        )
+    return 0
+
+
+def enrol(args: argparse.Namespace, voice: Voice) -> int:
+    """Make this host a member, or find that it is one."""
+    from hsm_enrol import enrol as story  # noqa: PLC0415
+
+    if args.plan:
+        from hsm_enrol.cli.plan import show_plan  # noqa: PLC0415
+
+        return show_plan(_run_of(args, voice), as_json=args.json)
+    return _end(args, voice, story.enrol(_run_of(args, voice)))
+
+
+def re_enrol(args: argparse.Namespace, voice: Voice) -> int:
+    """Ask again, on a grant."""
+    from hsm_enrol import enrol as story  # noqa: PLC0415
+
+    return _end(args, voice, story.re_enrol(_run_of(args, voice, allow_older=args.allow_older)))
+
+
+def refresh(args: argparse.Namespace, voice: Voice) -> int:
+    """Take a newer bundle if there is one; a hold by the verifier is no failure of ours."""
+    from hsm_enrol import enrol as story  # noqa: PLC0415
+
+    try:
+        return _end(args, voice, story.refresh(_run_of(args, voice)))
+    except TryLater as later:
+        if later.facts["reason"] != "hold":
+            raise
+        voice.say("the verifier holds this group's new PIN until one instance has tried it; next time")
+        return 0
+
+
+def leave(args: argparse.Namespace, voice: Voice) -> int:
+    """Take this host out of the group."""
+    from hsm_enrol.leave import leave as take_out  # noqa: PLC0415
+
+    return _gone(args, voice, take_out(_run_of(args, voice)))
+
+
+def generalize(args: argparse.Namespace, voice: Voice) -> int:
+    """Leave nothing of this instance on the disk, before an image is made of it."""
+    from hsm_enrol.leave import generalize as clean  # noqa: PLC0415
+
+    return _gone(args, voice, clean(_run_of(args, voice)))
+
+
+def _gone(args: argparse.Namespace, voice: Voice, installed: Any) -> int:
+    if installed is None:
+        voice.say("nothing of ours is installed here")
+    else:
+        voice.say(f"left group {installed.ha.label}; applications that hold sessions have to be restarted")
+    if args.json:
+        left = installed.ha.label if installed is not None else None
+        print(json.dumps({"schema": 1, "ok": True, "status": 0, "left": left}, indent=2))
+    return 0
+
+
+def status(args: argparse.Namespace, _: Voice) -> int:
+    """Show what is installed, and what is not as it was."""
+    from hsm_enrol.cli.status import show_status  # noqa: PLC0415
+
+    return show_status(load(args.config, args.root), as_json=args.json, ask_tools=not args.offline)
+
+
+def assertion(args: argparse.Namespace, voice: Voice) -> int:
+    """Show what would be sent."""
+    from hsm_enrol.cli.assertion import show_assertion  # noqa: PLC0415
+
+    return show_assertion(_run_of(args, voice))
+
+
+def _status_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--offline", action="store_true", help="look at files only; run no Luna tool")
+
+
+def _no_options(_: argparse.ArgumentParser) -> None:
+    """Declare nothing."""
+
+
+def _enrol_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plan", action="store_true", help="print what would be done, as a diff; touch nothing")
+    parser.add_argument(
+        "--reason", choices=("boot", "cloud-init", "operator"), default="operator", help="for the audit"
+    )
+
+
+def _re_enrol_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--allow-older", action="store_true", help="take a bundle older than the installed one")
+
+
+TABLE: dict[str, tuple[str, Command, Declare]] = {
+    "enrol": ("make this host a member of its HSM group; a second run changes nothing", enrol, _enrol_options),
+    "re-enrol": ("ask for the bundle again; the verifier serves it only with a grant", re_enrol, _re_enrol_options),
+    "refresh": ("take a newer bundle if there is one", refresh, _no_options),
+    "status": ("what is installed, since when, and what differs; exit 0 healthy, 1 not", status, _status_options),
+    "assertion": ("print the assertion that would be sent, credentials masked", assertion, _no_options),
+    "leave": ("take this host out of its group", leave, _no_options),
+    "generalize": ("before an image is made: nothing of this instance stays", generalize, _no_options),
+}

@@ -1,0 +1,107 @@
+"""Knows the command line: words in, one command run, exit status out; the only place that turns errors into lines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import hsm_enrol
+from hsm_enrol.errors import EnrolError, Internal, NotRoot, TryLater, Usage
+from hsm_enrol.host.folders import below
+from hsm_enrol.host.voice import Voice
+from hsm_enrol.settings import DEFAULT_PATH, load
+
+OK = 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with its complaints as our errors."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Usage(fault=message)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; give its exit status."""
+    voice = Voice(prefixes="INVOCATION_ID" in os.environ and not sys.stderr.isatty())
+    as_json = "--json" in argv
+    try:
+        args = parser().parse_args(argv)
+        voice.verbose = args.verbose
+        return _run(args, voice)
+    except EnrolError as error:
+        return _fail(error, voice, as_json=as_json)
+    except KeyboardInterrupt:
+        return _fail(_bug("KeyboardInterrupt", None), voice, as_json=as_json)
+    except Exception as error:  # noqa: BLE001  the edge: nothing of the exception but its kind and place is shown
+        return _fail(_bug(type(error).__name__, error), voice, as_json=as_json)
+
+
+def _run(args: argparse.Namespace, voice: Voice) -> int:
+    command: Callable[[argparse.Namespace, Voice], int] = args.run
+    return command(args, voice)
+
+
+def _fail(error: EnrolError, voice: Voice, *, as_json: bool) -> int:
+    voice.fail(error)
+    if as_json:
+        print(json.dumps(error_as_json(error), indent=2))
+    return error.status
+
+
+def error_as_json(error: EnrolError) -> dict[str, Any]:
+    """Give the error part of --json's schema 1."""
+    return {
+        "schema": 1,
+        "ok": False,
+        "status": error.status,
+        "reason": error.reason,
+        "fault": error.fault(),
+        "hint": error.advice(),
+        "message_id": error.message_id,
+        "facts": error.facts,
+    }
+
+
+def _bug(kind: str, error: BaseException | None) -> Internal:
+    """Name a bug by kind and place only: an exception's text may hold what must not be shown."""
+    frames = traceback.extract_tb(error.__traceback__) if error else []
+    place = frames[-1] if frames else None
+    where = f"{os.path.basename(place.filename)}:{place.lineno}" if place else "the command line"
+    return Internal(kind=kind, where=where)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Give the command line's grammar."""
+    from hsm_enrol.cli import commands  # noqa: PLC0415  the commands import what they need
+
+    top = _Parser(prog="hsm-enrol", description="Joins this EC2 instance to its Luna HSM group.", allow_abbrev=False)
+    top.add_argument("--version", action="version", version=f"hsm-enrol {hsm_enrol.__version__}")
+    _global_options(top, default=True)
+    places = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    for name, (text, run, declare) in commands.TABLE.items():
+        one = places.add_parser(name, help=text, description=text, allow_abbrev=False)
+        _global_options(one, default=False)
+        declare(one)
+        one.set_defaults(run=run, command=name)
+    return top
+
+
+def _global_options(parser: argparse.ArgumentParser, *, default: bool) -> None:
+    """Declare the options that stand before or after the command."""
+
+    def fallback(value: object) -> object:
+        return value if default else argparse.SUPPRESS
+
+    parser.add_argument("--config", metavar="FILE", default=fallback(DEFAULT_PATH), help="settings file")
+    parser.add_argument("--root", metavar="DIR", default=fallback(""), help="prefix of every path on disk")
+    parser.add_argument("--json", action="store_true", default=fallback(False), help="print the result as JSON")  # noqa: FBT003
+    parser.add_argument("-v", "--verbose", action="store_true", default=fallback(False), help="say more")  # noqa: FBT003
+
+
+__all__ = ["OK", "NotRoot", "TryLater", "below", "load", "main"]

@@ -1,0 +1,71 @@
+"""Knows how to print what `status` found, for a person within 80 columns or as JSON."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+from hsm_enrol.host.site import Site
+from hsm_enrol.settings import Settings
+from hsm_enrol.status import Status, read_status
+
+HEALTHY, UNHEALTHY = 0, 1
+
+
+def show_status(settings: Settings, *, as_json: bool, ask_tools: bool) -> int:
+    """Print one look at this host; exit 0 healthy, 1 not."""
+    now = dt.datetime.now(dt.UTC)
+    found = read_status(Site.of(settings), ask_tools=ask_tools)
+    status = UNHEALTHY if found.problems(now) else HEALTHY
+    print(json.dumps(as_members(found, now), indent=2) if as_json else "\n".join(as_lines(found, now)))
+    return status
+
+
+def as_members(found: Status, now: dt.datetime) -> dict[str, object]:
+    """Give schema 1 of `status --json`."""
+    installed, record = found.installed, found.record
+    members: dict[str, object] = {
+        "schema": 1,
+        "ok": not found.problems(now),
+        "problems": list(found.problems(now)),
+        "warnings": list(found.warnings(now)),
+        "cut_off": found.cut_off,
+    }
+    if installed is not None and record is not None:
+        members |= {
+            "instance": record.instance_id,
+            "serial": installed.serial,
+            "since": record.installed_at,
+            "group": installed.ha.label,
+            "slot": installed.ha.slot,
+            "members": list(installed.ha.members),
+            "alive": None if found.alive is None else list(found.alive),
+            "certificates": [{"what": one.what, "until": one.until.isoformat()} for one in found.certificates],
+            "drift": list(found.drift),
+            "receipt_due": record.receipt_due is not None,
+        }
+    return members
+
+
+def as_lines(found: Status, now: dt.datetime) -> list[str]:
+    """Give the lines for a person."""
+    lines = []
+    installed, record = found.installed, found.record
+    if installed is not None and record is not None:
+        slot = "unknown" if installed.ha.slot is None else str(installed.ha.slot)
+        alive = found.alive
+        members = ", ".join(
+            f"{one} ({'?' if alive is None else 'alive' if one in alive else 'down'})" for one in installed.ha.members
+        )
+        until = min(one.until for one in found.certificates)
+        lines += [
+            f"instance      {record.instance_id}",
+            f"serial        {installed.serial}, installed {record.installed_at}",
+            f"group         {installed.ha.label}, slot {slot}",
+            f"members       {members}",
+            f"appliances    {', '.join(one.address for one in installed.servers)}",
+            f"certificates  good until {until:%Y-%m-%d} ({(until - now).days} days)",
+        ]
+    lines += [f"warning       {one}" for one in found.warnings(now)]
+    lines += [f"problem       {one}" for one in found.problems(now)]
+    return [*lines, "healthy" if not found.problems(now) else "not healthy"]

@@ -1,0 +1,167 @@
+"""Knows how a host gets from what it is to what is wanted: all of it or nothing, then a record of it.
+
+One transaction: the tools (at the first join), the editor's plan, a second look that must find nothing left, the
+proof, the deliveries, and one rename that commits. Whatever fails before that rename is undone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from hsm_enrol import chrystoki, deliver
+from hsm_enrol.errors import ConfStale, Interrupted, KeyLost, NotConverged
+from hsm_enrol.host import credentials, signals, undo
+from hsm_enrol.host.act import Hand
+from hsm_enrol.host.conf_file import Moved, read_conf
+from hsm_enrol.host.folders import below, follow, real_path
+from hsm_enrol.host.lock import Lock
+from hsm_enrol.host.site import Site, changes_between, understood, with_changes
+from hsm_enrol.host.state import STATE
+from hsm_enrol.host.voice import Voice
+from hsm_enrol.join import Join, PinUse, plain
+from hsm_enrol.model import Desired, Need, PutFile, SetMode, Step, describe
+from hsm_enrol.plan import Former, leftovers
+from hsm_enrol.proof import Proof, prove
+from hsm_enrol.record import SHARED, Record
+from hsm_enrol.witness import Row, look
+
+LOOKS = 3  # times that another writer's change makes us look and plan again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One installation. `by_tools`: the first join. `pin`: for the tools; `delivered_pin` decides what is laid down.
+
+    `proven`: ask the tools at the end; not so in a repair from the record, which must work while an HSM is down.
+    `record`: makes the record of what was reached, given the journal's tx, the proof and the shared keys as they were.
+    """
+
+    desired: Desired
+    former: Former
+    by_tools: bool
+    proven: bool
+    pin: PinUse = field(repr=False)
+    before: dict[str, str | None] | None
+    record: Callable[[Desired, str, dict[str, str | None]], Record] = field(repr=False)
+    settings_path: str
+
+
+def install(wanted: Wanted, site: Site, lock: Lock, voice: Voice) -> Desired:
+    """Bring the host into the wanted state; give it with serial and slot as the tools show them.
+
+    Raises what planning, tools and files raise, with everything undone; KeyLost after repairing all the rest.
+    """
+    desired, former = wanted.desired, wanted.former
+    seen = site.look(desired, former)
+    site.plan(desired, former, seen)  # conflicts and odd texts end it here, before anything is saved or changed
+    before = wanted.before if wanted.before is not None else shared_keys(site)
+    with (
+        signals.held(),
+        undo.begin(
+            STATE, watch=site.at_risk(desired, seen), drop=_superseded(site, desired, former), root=site.root
+        ) as journal,
+    ):
+        hand = Hand(
+            root=site.root,
+            conf=site.conf,
+            journal=journal,
+            with_changes=partial(with_changes, site.conf),
+            changes_between=partial(changes_between, site.conf),
+        )
+        bench = site.bench(desired, lock)
+        if wanted.by_tools:
+            Join(
+                desired=desired, former=former, site=site, hand=hand, bench=bench, voice=voice, pin=wanted.pin
+            ).by_tools()
+        needs = carry_out(desired, former, site, hand, voice)
+        if wanted.proven and not needs:
+            desired = _as_proven(desired, prove(desired, plain(lambda step: hand.tool(step, bench), bench), voice))
+        _deliver(desired, wanted, site, hand, voice)
+        _stop_if_asked()
+        record = wanted.record(desired, journal.tx, before)
+        journal.commit(dataclasses.replace(record, witness=witness(site, desired, wanted.settings_path)).to_bytes())
+    if needs:
+        raise KeyLost(path=needs[0].path)
+    return desired
+
+
+def carry_out(desired: Desired, former: Former, site: Site, hand: Hand, voice: Voice) -> tuple[Need, ...]:
+    """Do the editor's plan until planning again gives nothing; what cannot be done from here is given back.
+
+    Raises NotConverged, ConfStale when another program keeps writing.
+    """
+    for _ in range(LOOKS):
+        try:
+            seen = site.look(desired, former)
+            steps = site.plan(desired, former, seen)
+            for step in _ours(steps):
+                _stop_if_asked()
+                voice.detail(describe(step))
+                hand.carry_out(step, seen)
+            rest = site.plan(desired, former, site.look(desired, former))
+        except Moved:
+            continue
+        if left := _ours(rest):
+            raise NotConverged(count=len(left), step=describe(left[0]))
+        return tuple(one for one in rest if isinstance(one, Need))
+    raise ConfStale(path=site.conf)
+
+
+def _ours(steps: tuple[Step, ...]) -> tuple[PutFile | SetMode, ...]:
+    return tuple(one for one in steps if not isinstance(one, Need))  # type: ignore[misc]  # plans hold no tools, no drops
+
+
+def _deliver(desired: Desired, wanted: Wanted, site: Site, hand: Hand, voice: Voice) -> None:
+    """Give applications what they are to have. A PIN that was refused here is never laid down."""
+    seen = site.look(desired, wanted.former)
+    steps: list[Step] = list(deliver.deliveries(desired, seen))
+    mode, pin = site.settings.deliver.pin, wanted.pin
+    if mode != "none" and pin.value is not None and (pin.deliverable or pin.state == "accepted"):
+        sealed = credentials.encrypt(pin.value)
+        steps += deliver.sealed_pin(sealed, seen)
+        if mode == "file":
+            steps.append(deliver.open_pin(bytes(pin.value), seen))
+    for step in steps:
+        _stop_if_asked()
+        voice.detail(describe(step))
+        hand.carry_out(step, seen)  # type: ignore[arg-type]  # deliveries are files
+
+
+def _as_proven(desired: Desired, proof: Proof) -> Desired:
+    serial = proof.serial or desired.ha.serial
+    return dataclasses.replace(desired, ha=dataclasses.replace(desired.ha, serial=serial, slot=proof.slot))
+
+
+def _stop_if_asked() -> None:
+    if name := signals.pending():
+        raise Interrupted(signal=name)
+
+
+def _superseded(site: Site, desired: Desired, former: Former) -> tuple[str, ...]:
+    seen = site.look(desired, former)
+    return tuple(real_path(below(site.root, path), site.root) for path in leftovers(desired, seen, former))
+
+
+def shared_keys(site: Site) -> dict[str, str | None]:
+    """Read the client's own keys as they are before the first installation; `leave` gives them back."""
+    with understood(site.conf):
+        conf = chrystoki.parse(read_conf(site.conf, site.root).text)
+        return {f"{section}/{key}": chrystoki.get(conf, section, key) for section, key in SHARED}
+
+
+def witness(site: Site, desired: Desired, settings_path: str) -> tuple[Row, ...]:
+    """Describe every file that says "nothing to do" as long as it stays as it is now."""
+    root, paths = site.root, desired.paths
+    trail = follow(below(root, site.conf), root)
+    names = [*(link.path for link in trail.links), trail.path]
+    rest = (paths.cert, paths.key, paths.ca_file, *map(paths.server_cert, (one.address for one in desired.servers)))
+    names += [real_path(below(root, path), root) for path in (*rest, *paths.java)]
+    rows = [look(settings_path, settings_path), *(look(name, name) for name in names)]
+    if site.settings.deliver.pin != "none":
+        rows.append(look(below(root, deliver.PIN_CREDENTIAL), below(root, deliver.PIN_CREDENTIAL), digest=False))
+    if site.settings.deliver.pin == "file":
+        rows.append(look(below(root, deliver.PIN_FILE), below(root, deliver.PIN_FILE), digest=False))
+    return tuple(rows)

@@ -1,0 +1,256 @@
+"""Knows how a host joins with the client's own tools, once: they add what they can, the editor finishes the rest.
+
+Tools only add, and only at the first join; every later change is the editor's. What a tool declines (no haAdmin, the
+PIN only as an argument, objects on the partition, an appliance that is away) is no failure; an error, a time-out or
+damage is. The PIN is typed at the tool's own prompt and spends at most one try a partition.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hsm_enrol import chrystoki, luna, plan
+from hsm_enrol.errors import ClientMissing, NoSlots, PinRefused, ToolFailed, ToolTimeout
+from hsm_enrol.host import files
+from hsm_enrol.host.act import Bench, Hand, pin_state
+from hsm_enrol.host.conf_file import read_conf
+from hsm_enrol.host.folders import below
+from hsm_enrol.host.site import Site, understood
+from hsm_enrol.host.state import RUN
+from hsm_enrol.host.tools import ToolRun
+from hsm_enrol.host.voice import Voice
+from hsm_enrol.model import Desired, RunTool, Seen
+from hsm_enrol.plan import Former
+
+SERVER_PEM = f"{RUN}/server.pem"
+UNSPENT = "untried"
+
+
+@dataclass(slots=True, kw_only=True)
+class PinUse:
+    """The PIN for this run, and what is known of it. `value` None: there is none.
+
+    `usable`: tools may try it here; `deliverable`: proved elsewhere or here before, so applications may have it.
+    `before_try` makes the memory of the try safe on disk (and, on a trial, tells the verifier); `after_try` notes how
+    it went. Neither is undone with the rest: a spent try cannot be.
+    """
+
+    id: str | None
+    value: bytearray | None = field(repr=False)
+    state: str
+    usable: bool
+    deliverable: bool
+    before_try: Callable[[], None] = field(repr=False)
+    after_try: Callable[[str], None] = field(repr=False)
+    begun: bool = field(default=False, init=False)
+
+    def begin(self) -> None:
+        """Note the try before it is made; once a run."""
+        if not self.begun:
+            self.before_try()
+            self.begun = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """One join: what is wanted, where, and with which hands."""
+
+    desired: Desired
+    former: Former
+    site: Site
+    hand: Hand
+    bench: Bench
+    voice: Voice
+    pin: PinUse
+
+    def by_tools(self) -> None:
+        """Lay down pair and pointers, register the appliances, found the group and add its members.
+
+        Raises ToolFailed, ToolTimeout, ToolDamage, NoSlots, PinRefused, ClientMissing, Interrupted.
+        """
+        seen = self.site.look(self.desired, self.former)
+        with understood(self.site.conf):
+            steps = plan.prelude(self.desired, seen)
+        for step in steps:
+            self.hand.carry_out(step, seen)  # type: ignore[arg-type]  # a prelude holds neither tools nor needs
+            seen = self._look_again(seen)
+        self._register_servers()
+        listed = self._list_partitions()
+        if self._group_is_there():
+            return
+        present = [serial for serial in self.desired.ha.members if serial in listed]
+        if not present:
+            raise NoSlots
+        away = [serial for serial in self.desired.ha.members if serial not in listed]
+        for serial in away:
+            self.voice.warn(f"member {serial} is not visible now; it is written into the group all the same")
+        if not self.pin.usable:
+            return
+        self._found_group(present)
+
+    def _look_again(self, seen: Seen) -> Seen:
+        again = self.site.look(self.desired, self.former)
+        return dataclasses.replace(again, uid=seen.uid, gid=seen.gid)
+
+    def _register_servers(self) -> None:
+        for server in self.desired.servers:
+            if self._registered(server.address):
+                continue
+            self.voice.step("register", f"vtl addServer -n {server.address}")
+            files.put_file(SERVER_PEM, server.certificate.encode("ascii"), root=self.site.root)
+            words = luna.add_server(server.address, below(self.site.root, SERVER_PEM))
+            ran = self._run("vtl", words, luna.MAY_ADD_SERVER)
+            there = self._registered(server.address)
+            fine = ran.status == 0 and luna.added(ran.output) and not luna.is_error(ran.output)
+            if not (there and (fine or luna.already_registered(ran.output))):
+                raise ToolFailed(tool="vtl", command="addServer", what=fault_of(ran, done=there))
+        files.drop_file(SERVER_PEM, root=self.site.root)
+
+    def _registered(self, address: str) -> bool:
+        conf = read_conf(self.site.conf, self.site.root)
+        with understood(self.site.conf):
+            names = [one.name.lower() for one in chrystoki.servers(chrystoki.parse(conf.text)).values()]
+        return address.lower() in names
+
+    def _list_partitions(self) -> set[str]:
+        self.voice.step("verify", "vtl verify")
+        ran = self._run("vtl", luna.verify(), ())
+        found = luna.partitions(ran.output)
+        if found is None:
+            raise ToolFailed(tool="vtl", command="verify", what=fault_of(ran, done=False))
+        if not found:
+            raise NoSlots
+        return {one.serial for one in found}
+
+    def _group_is_there(self) -> bool:
+        conf = read_conf(self.site.conf, self.site.root)
+        with understood(self.site.conf):
+            groups = chrystoki.groups(chrystoki.parse(conf.text)).values()
+        return any(one.label == self.desired.ha.label for one in groups)
+
+    def _found_group(self, present: list[str]) -> None:
+        spoken = show_groups(self._plain, self.desired.ha.label)
+        if spoken is None:
+            self.voice.warn("this client has neither haAdmin nor hagroup; the group is written into the conf")
+            return
+        dialect, _ = spoken
+        label, founder = self.desired.ha.label, present[0]
+        self.voice.step("group", f"{luna.program(dialect)} creates {label} on member {founder}")
+        ran = self._run_with_pin(luna.program(dialect), luna.new_group(dialect, label, founder), "founds the group")
+        if ran is None:
+            return
+        number = self._group_number() or luna.group_number(ran.output) or ""
+        for member in present[1:]:
+            self.voice.step("group", f"{luna.program(dialect)} adds member {member}")
+            words = luna.add_member(dialect, label, number, member)
+            if self._run_with_pin(luna.program(dialect), words, "adds a member", member=member) is None:
+                return
+
+    def _group_number(self) -> str | None:
+        conf = read_conf(self.site.conf, self.site.root)
+        with understood(self.site.conf):
+            groups = chrystoki.groups(chrystoki.parse(conf.text)).values()
+        return next((one.serial for one in groups if one.label == self.desired.ha.label), None)
+
+    def _members(self) -> tuple[str, ...]:
+        conf = read_conf(self.site.conf, self.site.root)
+        with understood(self.site.conf):
+            groups = chrystoki.groups(chrystoki.parse(conf.text)).values()
+        return next((one.members for one in groups if one.label == self.desired.ha.label), ())
+
+    def _run_with_pin(self, tool: str, words: tuple[str, ...], what: str, *, member: str = "") -> ToolRun | None:
+        """Run a tool that asks for the PIN; None when it declined, so that the editor has to finish.
+
+        Raises PinRefused on the first refusal: no other tool gets the PIN then.
+        """
+        self.pin.begin()
+        objects: list[str] = []
+        bench = dataclasses.replace(self.bench, question=_listening(self.bench, objects))
+        step = RunTool(tool=tool, words=words, asks_pin=True, may_change=luna.MAY_GROUP)
+        ran = self.hand.tool(step, bench, self.pin.value)
+        changed = self._members()
+        there = member in changed if member else bool(changed)
+        done = ran.status == 0 and not luna.is_error(ran.output) and there
+        refused = ran.pin_sent and luna.pin_refused(ran.after_pin)
+        self.pin.state = pin_state(self.pin.state, ran, done=done, refused=refused)
+        self.pin.after_try(self.pin.state)
+        if refused:
+            raise PinRefused(pin_id=self.pin.id or "")
+        if done:
+            return ran
+        command = self.bench.verb(step)
+        if ran.timed_out:
+            raise ToolTimeout(tool=tool, command=command, seconds=round(bench.timeout))
+        declined = not there and not ran.pin_sent and (luna.is_usage(ran.output) or ran.asked is False)
+        quitted = bool(objects) and bench.existing_objects == "quit" and not there
+        if quitted or (declined and ran.status is not None):
+            why = "objects are on the partition already" if quitted else "it does not ask for the PIN at a prompt"
+            self.voice.warn(f"{tool} {command} declined ({why}); the editor {what}")
+            return None
+        raise ToolFailed(tool=tool, command=command, what=fault_of(ran, done=there))
+
+    def _run(self, tool: str, words: tuple[str, ...], may_change: tuple[tuple[str, str], ...]) -> ToolRun:
+        return self._plain(RunTool(tool=tool, words=words, may_change=may_change))
+
+    def _plain(self, step: RunTool) -> ToolRun:
+        return plain(lambda one: self.hand.tool(one, self.bench), self.bench)(step)
+
+
+def _listening(bench: Bench, objects: list[str]) -> Callable[[str], str | None]:
+    """Give the bench's question with an ear for the one about existing objects."""
+
+    def question(tail: str) -> str | None:
+        kind = bench.question(tail)
+        if kind == "objects":
+            objects.append(kind)
+        return kind
+
+    return question
+
+
+RunPlain = Callable[[RunTool], ToolRun]
+"""Runs a tool that takes no PIN to its end. Raises ToolTimeout, ClientMissing, ToolFailed."""
+
+
+def plain(run: RunPlain, bench: Bench) -> RunPlain:
+    """Give `run` with a time-out as an error."""
+
+    def ran_to_its_end(step: RunTool) -> ToolRun:
+        ran = run(step)
+        if ran.timed_out:
+            raise ToolTimeout(tool=step.tool, command=bench.verb(step), seconds=round(bench.timeout))
+        return ran
+
+    return ran_to_its_end
+
+
+def show_groups(run: RunPlain, label: str) -> tuple[str, ToolRun] | None:
+    """Show the groups in the first of the client's languages that it understands; None when it knows none of them.
+
+    A usage text means "try the next" and spends no PIN.
+    """
+    for dialect in luna.DIALECTS:
+        try:
+            ran = run(RunTool(tool=luna.program(dialect), words=luna.show(dialect, label)))
+        except ClientMissing:
+            continue
+        if not luna.is_usage(ran.output):
+            return dialect, ran
+    return None
+
+
+def fault_of(ran: ToolRun, *, done: bool) -> str:
+    """Say in a fixed word how a tool failed; never a part of its output."""
+    if ran.asked and not ran.pin_sent:
+        return "it asks for a PIN that it may not have"
+    if ran.asked_again:
+        return "it asked for the PIN a second time"
+    if ran.status is None:
+        return "it was killed"
+    if luna.is_error(ran.output):
+        return "it prints an error"
+    if ran.status:
+        return f"exit status {ran.status}"
+    return "its answer is not understood" if done else "it left no trace in the conf"

@@ -1,0 +1,151 @@
+"""Knows how to take this host out of its group, and how to clean an image so that nothing of an instance stays in it.
+
+One transaction, as joining is: a crash leaves the host joined or gone. No tool runs and nobody is asked: taking a group
+out by a tool would want the PIN, and a group is nothing but lines in this client's conf.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable
+from functools import partial
+
+from hsm_enrol import deliver, java_security
+from hsm_enrol.at_work import Run, recover
+from hsm_enrol.ca_file import with_certificates
+from hsm_enrol.departure import departure
+from hsm_enrol.errors import CannotWrite, EnrolError, RecordDamaged
+from hsm_enrol.host import files, signals, state, undo
+from hsm_enrol.host.act import Hand
+from hsm_enrol.host.conf_file import read_conf
+from hsm_enrol.host.folders import below, errno_name, real_path
+from hsm_enrol.host.lock import Lock
+from hsm_enrol.host.site import Site, changes_between, understood, with_changes
+from hsm_enrol.model import Desired, EditConf, Present, PutFile, Seen, Step, der_of, describe
+from hsm_enrol.record import Record
+
+_OURS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}-[0-9a-f]{12}(Key)?\.pem", re.ASCII)
+
+
+def leave(run: Run) -> Desired | None:
+    """Take out what the record says is ours; give it, None when there was nothing. Raises as installing does."""
+    root = run.settings.root
+    with Lock(below(root, state.LOCK)) as _, signals.raising():
+        with signals.held():
+            recover(root, run.voice)
+        record = state.read_record(root)
+        installed = record.installed if record else None
+        if record is not None and installed is not None:
+            _take_out(run, Site.of(run.settings), record, installed)
+        for path in (state.OWNER_KEY, state.PENDING):
+            files.drop_file(path, root=root)
+        return installed
+
+
+def generalize(run: Run) -> Desired | None:
+    """Leave, then remove everything that an instance of this agent can have written; works twice, and without a record.
+
+    An image is best made of a host that never enrolled: what was deleted may still be read off the disk's free blocks.
+    """
+    root = run.settings.root
+    try:
+        installed = leave(run)
+    except RecordDamaged:
+        run.voice.warn("the record is damaged; what it named is left in Chrystoki.conf")
+        installed = None
+    with Lock(below(root, state.LOCK)):
+        for path in (deliver.PIN_CREDENTIAL, deliver.PIN_FILE, deliver.HA_ENV, f"{state.STATE}/record.json"):
+            files.drop_file(path, root=root)
+        for path in _pairs_of_ours(run):
+            run.voice.detail(f"remove {path}")
+            files.drop_file(path, root=root)
+        _remove_folder(below(root, state.STATE))
+    return installed
+
+
+def _take_out(run: Run, site: Site, record: Record, installed: Desired) -> None:
+    seen = site.look(installed, record.former)
+    conf, edits = _edits(site, record, installed, seen)
+    gone = _superseded(site, installed, seen)
+    with signals.held(), undo.begin(state.STATE, watch=site.at_risk(installed, seen), drop=gone, root=site.root) as tx:
+        hand = Hand(
+            root=site.root,
+            conf=site.conf,
+            journal=tx,
+            with_changes=partial(with_changes, site.conf),
+            changes_between=partial(changes_between, site.conf),
+        )
+        for step in (*edits, *conf):
+            run.voice.detail(describe(step))
+            hand.carry_out(step, seen)  # type: ignore[arg-type]  # file steps only
+        spent = record.pin if record.pin is not None and record.pin.state in {"tried", "refused"} else None
+        left = dataclasses.replace(
+            record, tx=tx.tx, installed=None, installed_at="", receipt_due=None, witness=(), before=None, pin=spent
+        )
+        tx.commit(left.to_bytes())
+    if spent is None:
+        # After the journal: the other way round a crash between the two would undo a departure that is done.
+        files.drop_file(f"{state.STATE}/record.json", root=site.root)
+
+
+def _edits(site: Site, record: Record, installed: Desired, seen: Seen) -> tuple[list[Step], list[Step]]:
+    """Give the edit of the conf, and those of files that stay without us."""
+    conf: list[Step] = []
+    with understood(site.conf):
+        text = read_conf(site.conf, site.root).text
+        changes = tuple(departure(text, installed, record.before or {}))
+    if changes:
+        conf.append(EditConf(path=site.conf, changes=changes))
+    rest: list[Step] = []
+    rewrite: list[tuple[str, Callable[[bytes], bytes]]] = [(installed.paths.ca_file, partial(_without_ours, installed))]
+    rewrite += [(path, partial(_without_provider, path)) for path in installed.paths.java]
+    for path, change in rewrite:
+        there = seen.at(path)
+        if isinstance(there, Present) and (content := change(there.content)) != there.content:
+            rest.append(PutFile(path=path, content=content, mode=there.mode, uid=there.uid, gid=there.gid))
+    return conf, rest
+
+
+def _without_ours(installed: Desired, content: bytes) -> bytes:
+    return with_certificates(content, installed.paths.ca_file, (), installed.servers, frozenset())
+
+
+def _without_provider(path: str, content: bytes) -> bytes:
+    return java_security.without_provider(content, path)
+
+
+def _superseded(site: Site, installed: Desired, seen: Seen) -> tuple[str, ...]:
+    """Give what goes once we are out: the pair, our server certificates (byte for byte ours), the deliveries."""
+    paths = installed.paths
+    found = [paths.key, paths.cert, deliver.HA_ENV, deliver.PIN_FILE, deliver.PIN_CREDENTIAL]
+    for server in installed.servers:
+        there = seen.at(paths.server_cert(server.address))
+        if isinstance(there, Present) and der_of(there.content) == der_of(server.certificate):
+            found.append(paths.server_cert(server.address))
+    return tuple(real_path(below(site.root, path), site.root) for path in found)
+
+
+def _pairs_of_ours(run: Run) -> list[str]:
+    """Find pairs under names that only this agent gives, in the folder where the conf or the client has pairs."""
+    site = Site.of(run.settings)
+    try:
+        folder = os.path.dirname(site.paths("any", "").cert)
+        names = os.listdir(below(site.root, folder))
+    except (EnrolError, OSError):
+        return []
+    return [f"{folder}/{name}" for name in sorted(names) if _OURS.fullmatch(name)]
+
+
+def _remove_folder(path: str) -> None:
+    """Remove our state folder with what is left in it; a folder that is not there is fine."""
+    try:
+        for name in os.listdir(path):
+            if os.path.isfile(f"{path}/{name}"):
+                os.unlink(f"{path}/{name}")
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CannotWrite(path=path, error=errno_name(error)) from error

@@ -1,0 +1,75 @@
+"""Knows which PIN may be tried on this host, and remembers each try beforehand: a wrong one counts to lockout."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import hsm_enrol
+from hsm_enrol.at_work import Host
+from hsm_enrol.errors import PinRefused
+from hsm_enrol.host import state
+from hsm_enrol.host.state import Owner
+from hsm_enrol.join import UNSPENT, PinUse
+from hsm_enrol.receipts import tell_trying
+from hsm_enrol.record import PinMemory, Record
+from hsm_enrol.wire.answer import Answer
+from hsm_enrol.wire.bundle import Bundle
+
+
+def no_pin(memory: PinMemory | None = None) -> PinUse:
+    """Give the use of no PIN at all."""
+    return PinUse(
+        id=memory.id if memory else None,
+        value=None,
+        state=memory.state if memory else UNSPENT,
+        usable=False,
+        deliverable=False,
+        before_try=lambda: None,
+        after_try=lambda _: None,
+    )
+
+
+def pin_use(host: Host, owner: Owner, answer: Answer, bundle: Bundle) -> PinUse:
+    """Decide what may be done with a bundle's PIN here.
+
+    Tried by tools only when it was never tried on this instance, or was accepted. Delivered to applications only when
+    it was accepted here, or when the answer is no trial, because then another instance has proved it. Raises
+    PinRefused for one that the HSM refused here: joining beside it would hand every application a bad PIN.
+    """
+    memory = host.record.pin if host.record is not None else None
+    if bundle.pin is None:
+        return no_pin(memory)
+    known = memory if memory is not None and memory.id == bundle.pin.id else None
+    if known is not None and known.state == "refused":
+        raise PinRefused(pin_id=bundle.pin.id)
+    accepted = known is not None and known.state == "accepted"
+    pin_id = bundle.pin.id
+
+    def before_try() -> None:
+        if answer.trial:
+            host.run.voice.step("trial", "this instance tries the PIN first; the verifier is told")
+            tell_trying(host, owner, answer)
+        remember(host, pin_id, "tried", bundle.serial)
+
+    return PinUse(
+        id=pin_id,
+        value=bytearray(bundle.pin.value.encode("ascii")),
+        state=known.state if known is not None else UNSPENT,
+        usable=known is None or accepted,
+        deliverable=accepted or not answer.trial,
+        before_try=before_try,
+        after_try=lambda reached: remember(host, pin_id, reached, bundle.serial),
+    )
+
+
+def remember(host: Host, pin_id: str, reached: str, serial: int) -> None:
+    """Write what is known of a PIN into the record, under the transaction that committed last; it is never undone."""
+    record = state.read_record(host.root)
+    if record is None or record.instance_id != host.instance:
+        record = Record(agent=hsm_enrol.__version__, instance_id=host.instance, tx=state.NO_TX)
+    state.write_record(dataclasses.replace(record, pin=memory_of(pin_id, reached, serial)), host.root)
+
+
+def memory_of(pin_id: str | None, reached: str, serial: int) -> PinMemory | None:
+    """Give the record's entry; None when no try was spent."""
+    return None if pin_id is None or reached == UNSPENT else PinMemory(id=pin_id, state=reached, serial=serial)

@@ -1,0 +1,42 @@
+"""Knows how to prove that the slot is there: the client's own tools say so, by exact label, with a member alive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hsm_enrol import luna
+from hsm_enrol.errors import NoSlots, NotProven
+from hsm_enrol.host.voice import Voice
+from hsm_enrol.join import RunPlain, show_groups
+from hsm_enrol.model import Desired, RunTool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What the tools show of our group: its number and slot (None: they do not say), the members that are alive."""
+
+    serial: str | None
+    slot: int | None
+    alive: tuple[str, ...]
+
+
+def prove(desired: Desired, run: RunPlain, voice: Voice) -> Proof:
+    """Ask `verify` and `haAdmin show`, or `hagroup listGroups`. Raises NoSlots, NotProven, ToolTimeout, ClientMissing.
+
+    A text that is not understood proves nothing. Under HAOnly `verify` may hide members; alive rows count then.
+    """
+    voice.step("prove", "vtl verify, and the group as the client shows it")
+    verified = run(RunTool(tool="vtl", words=luna.verify()))
+    listed = {one.serial for one in luna.partitions(verified.output) or ()}
+    spoken = show_groups(run, desired.ha.label)
+    groups = luna.groups(spoken[1].output) if spoken else ()
+    shown = next((one for one in groups if one.label == desired.ha.label), None)
+    alive = tuple(one for one in desired.ha.members if one in listed or (shown is not None and one in shown.alive))
+    if not alive:
+        raise NoSlots
+    if shown is None:
+        raise NotProven(label=desired.ha.label)
+    for serial in desired.ha.members:
+        if serial not in alive:
+            voice.warn(f"member {serial} of {desired.ha.label} is down")
+    return Proof(serial=shown.number, slot=shown.slot, alive=alive)

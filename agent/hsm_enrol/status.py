@@ -1,0 +1,154 @@
+"""Knows how this host is compared with what was installed: drift, expiry, members, and what is still owed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cryptography import x509
+
+from hsm_enrol import deliver, luna
+from hsm_enrol.errors import EnrolError
+from hsm_enrol.host import state
+from hsm_enrol.host.act import Bench
+from hsm_enrol.host.folders import below
+from hsm_enrol.host.site import Site, understood
+from hsm_enrol.host.tools import ToolRun, run_tool
+from hsm_enrol.join import plain, show_groups
+from hsm_enrol.model import Desired, Need, RunTool, describe
+from hsm_enrol.record import Record
+
+SOON = 30  # days before an expiry is worth a warning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What expires, and when (UTC)."""
+
+    what: str
+    until: dt.datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """One look at this host. `alive` None: the tools could not be asked; `tools` says why not."""
+
+    record: Record | None
+    installed: Desired | None
+    drift: tuple[str, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
+    alive: tuple[str, ...] | None = None
+    tools: str = ""
+    cut_off: bool = False
+    asking: bool = False
+    faults: tuple[str, ...] = field(default=())
+
+    def problems(self, now: dt.datetime) -> tuple[str, ...]:
+        """Give what makes this host unhealthy, worst first; () is healthy."""
+        found = [*self.faults]
+        if self.cut_off:
+            found.append("a run was cut off; `hsm-enrol enrol` finishes or undoes it")
+        if self.installed is None:
+            return (*found, "not enrolled")
+        found += [f"{one.what} expired on {one.until:%Y-%m-%d}" for one in self.certificates if one.until <= now]
+        if self.alive == ():
+            found.append("no member of the group is alive")
+        found += [f"drift: {one}" for one in self.drift]
+        return tuple(found)
+
+    def warnings(self, now: dt.datetime) -> tuple[str, ...]:
+        """Give what is not wrong yet."""
+        found = []
+        for one in self.certificates:
+            days = (one.until - now).days
+            if one.until > now and days < SOON:
+                found.append(f"{one.what} expires in {days} days")
+        if self.installed is not None and self.alive:
+            found += [f"member {one} is down" for one in self.installed.ha.members if one not in self.alive]
+        if self.tools:
+            found.append(self.tools)
+        if self.record is not None and self.record.receipt_due is not None:
+            found.append("the verifier was not told yet; `hsm-enrol refresh` tells it")
+        if self.record is not None and self.record.pin is not None and self.record.pin.state != "accepted":
+            found.append(f"PIN {self.record.pin.id} was {self.record.pin.state} on this host and is not tried again")
+        return tuple(found)
+
+
+def read_status(site: Site, *, ask_tools: bool) -> Status:
+    """Look at files, then at what the tools show. Nothing is written, no lock is taken, no PIN is used."""
+    root = site.root
+    found = _read_files(site, state.read_record(root))
+    if found.installed is None or not ask_tools:
+        return found
+    try:
+        alive, why = _ask(site, found.installed), ""
+    except EnrolError as error:
+        alive, why = None, f"the Luna tools could not be asked: {error.fault()}"
+    return replace(found, alive=alive, tools=why)
+
+
+def _read_files(site: Site, record: Record | None) -> Status:
+    cut_off = Path(below(site.root, f"{state.STATE}/undo")).is_dir()
+    asking = state.read_pending(site.root) is not None
+    installed = record.installed if record else None
+    if record is None or installed is None:
+        return Status(record=record, installed=None, cut_off=cut_off, asking=asking)
+    drift, faults = [], []
+    try:
+        seen = site.look(installed, record.former)
+        steps = site.plan(installed, record.former, seen)
+        with understood(site.conf):
+            steps += tuple(deliver.deliveries(installed, seen))
+        drift = [describe(one) if not isinstance(one, Need) else f"{one.path} is gone or damaged" for one in steps]
+    except EnrolError as error:
+        faults.append(error.fault())
+    return Status(
+        record=record,
+        installed=installed,
+        drift=tuple(drift),
+        certificates=_certificates(installed),
+        cut_off=cut_off,
+        asking=asking,
+        faults=tuple(faults),
+    )
+
+
+def _certificates(installed: Desired) -> tuple[Certificate, ...]:
+    named = [("the client certificate", installed.client.certificate)]
+    named += [(f"the certificate of {one.address}", one.certificate) for one in installed.servers]
+    return tuple(
+        Certificate(what=what, until=x509.load_pem_x509_certificate(pem.encode("ascii")).not_valid_after_utc)
+        for what, pem in named
+    )
+
+
+def _ask(site: Site, installed: Desired) -> tuple[str, ...]:
+    """Give the members that are alive."""
+    bench = site.bench(installed, None)
+
+    def run(step: RunTool) -> ToolRun:
+        return run_tool(
+            (bench.program(step.tool), *step.words),
+            pin=None,
+            timeout=bench.timeout,
+            env_conf=bench.env_conf,
+            lock_fd=None,
+            existing_objects="quit",
+            stop=lambda: False,
+            question=bench.question,
+        )
+
+    return members_alive(installed, bench, run)
+
+
+def members_alive(installed: Desired, bench: Bench, run: Callable[[RunTool], ToolRun]) -> tuple[str, ...]:
+    """Ask `verify` and the group listing which of our members are there."""
+    asked = plain(run, bench)
+    listed = {one.serial for one in luna.partitions(asked(RunTool(tool="vtl", words=luna.verify())).output) or ()}
+    spoken = show_groups(asked, installed.ha.label)
+    for one in luna.groups(spoken[1].output) if spoken else ():
+        if one.label == installed.ha.label:
+            listed |= set(one.alive)
+    return tuple(one for one in installed.ha.members if one in listed)
