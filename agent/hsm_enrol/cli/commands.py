@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from hsm_enrol.errors import NotRoot, TryLater
+from hsm_enrol.errors import EnrolError, NotRoot, TryLater
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.settings import load
 
@@ -62,12 +62,25 @@ def _end(args: argparse.Namespace, voice: Voice, outcome: Any) -> int:
 def enrol(args: argparse.Namespace, voice: Voice) -> int:
     """Make this host a member, or find that it is one."""
     from hsm_enrol import enrol as story  # noqa: PLC0415
+    from hsm_enrol.host import backoff  # noqa: PLC0415
 
     if args.plan:
         from hsm_enrol.cli.plan import show_plan  # noqa: PLC0415
 
         return show_plan(_run_of(args, voice), as_json=args.json)
-    return _end(args, voice, story.enrol(_run_of(args, voice)))
+    run = _run_of(args, voice)
+    if args.reason == "boot" and (quiet := backoff.read_quiet(args.root, args.config)) and quiet.remaining:
+        voice.say(f"refused before ({quiet.fault}); the next question is due in {quiet.remaining / 60:.0f} min")
+        voice.say("`hsm-enrol enrol` by hand asks now")
+        return quiet.status
+    try:
+        outcome = story.enrol(run)
+    except EnrolError as error:
+        if error.status in backoff.REFUSALS:
+            backoff.note_refusal(args.root, args.config, error)
+        raise
+    backoff.forget_refusal(args.root)
+    return _end(args, voice, outcome)
 
 
 def re_enrol(args: argparse.Namespace, voice: Voice) -> int:

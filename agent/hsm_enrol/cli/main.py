@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
+import resource
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import hsm_enrol
-from hsm_enrol.errors import EnrolError, Internal, NotRoot, TryLater, Usage
-from hsm_enrol.host.folders import below
+from hsm_enrol.errors import EnrolError, Internal, Usage
 from hsm_enrol.host.voice import Voice
-from hsm_enrol.settings import DEFAULT_PATH, load
+from hsm_enrol.settings import DEFAULT_PATH
 
-OK = 0
+_PR_SET_DUMPABLE = 4
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,6 +29,8 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; give its exit status."""
+    os.umask(0o077)
+    leave_no_trace()
     voice = Voice(prefixes="INVOCATION_ID" in os.environ and not sys.stderr.isatty())
     as_json = "--json" in argv
     try:
@@ -40,6 +43,12 @@ def main(argv: Sequence[str]) -> int:
         return _fail(_bug("KeyboardInterrupt", None), voice, as_json=as_json)
     except Exception as error:  # noqa: BLE001  the edge: nothing of the exception but its kind and place is shown
         return _fail(_bug(type(error).__name__, error), voice, as_json=as_json)
+
+
+def leave_no_trace() -> None:
+    """A21: no core file of this process, and no other process of root's but a debugger's may read its memory."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _run(args: argparse.Namespace, voice: Voice) -> int:
@@ -102,6 +111,3 @@ def _global_options(parser: argparse.ArgumentParser, *, default: bool) -> None:
     parser.add_argument("--root", metavar="DIR", default=fallback(""), help="prefix of every path on disk")
     parser.add_argument("--json", action="store_true", default=fallback(False), help="print the result as JSON")  # noqa: FBT003
     parser.add_argument("-v", "--verbose", action="store_true", default=fallback(False), help="say more")  # noqa: FBT003
-
-
-__all__ = ["OK", "NotRoot", "TryLater", "below", "load", "main"]
