@@ -301,7 +301,7 @@ def test_proxy_protocol_names_the_source_before_tls(start: Start) -> None:
         assert gone(bare)
 
 
-def test_socket_activation_and_readiness(start: Start, tmp_path: Path) -> None:
+def test_socket_activation_readiness_and_signs_of_life(start: Start, tmp_path: Path) -> None:
     served = start()
     served.stop()
     assert served.process.stdout is not None
@@ -315,7 +315,7 @@ def test_socket_activation_and_readiness(start: Start, tmp_path: Path) -> None:
         "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
     )
     command = [sys.executable, "-c", starter, str(listener.fileno()), str(SERVER), str(served.folder)]
-    environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000"}
     with listener, told:
         process = subprocess.Popen(
             command,
@@ -328,9 +328,10 @@ def test_socket_activation_and_readiness(start: Start, tmp_path: Path) -> None:
         served.process, served.port = process, listener.getsockname()[1]
         try:
             assert told.recv(100) == b"READY=1"
+            assert [told.recv(100), told.recv(100)] == [b"WATCHDOG=1"] * 2
             assert served.session().get(f"{served.url}/v1/challenge", timeout=10).status_code == 200
             process.send_signal(signal.SIGTERM)
-            assert told.recv(100) == b"STOPPING=1"
+            assert b"STOPPING=1" in iter(lambda: told.recv(100), b"")
             assert process.wait(10) == 0
         finally:
             process.kill()

@@ -26,7 +26,7 @@ from hsm_verifier.protocol import TimedProtocol
 from hsm_verifier.proxy_protocol import BadProxyHeader, read_source
 from hsm_verifier.service import Service
 from hsm_verifier.settings import ServerSettings
-from hsm_verifier.sockets import notify
+from hsm_verifier.sockets import notify, watchdog_pause
 
 ACCEPT_PAUSE = 0.1  # seconds without accepting when this process is out of file descriptors
 _log = logging.getLogger("hsm_verifier")
@@ -146,13 +146,22 @@ async def run(listener: Listener, sockets: tuple[socket.socket, ...], ready: Cal
     accepting = [loop.create_task(listener.accept(sock)) for sock in sockets]
     ready()
     notify("READY=1")
+    alive = loop.create_task(tell_alive(watchdog_pause()))
     await stop.wait()
+    alive.cancel()
     notify("STOPPING=1")
     for task in accepting:
         task.cancel()
     for sock in sockets:
         sock.close()
     await listener.drain()
+
+
+async def tell_alive(pause: float | None) -> None:
+    """Tell systemd's watchdog for as long as this loop turns; nothing to do when there is none."""
+    while pause is not None:
+        await asyncio.sleep(pause)
+        notify("WATCHDOG=1")
 
 
 def serve(

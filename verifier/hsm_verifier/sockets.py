@@ -1,4 +1,4 @@
-"""Knows systemd's two small protocols: sockets handed over (sd_listen_fds(3)) and READY=1 (sd_notify(3))."""
+"""Knows systemd's small protocols: sockets handed over (sd_listen_fds(3)), READY=1 and WATCHDOG=1 (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ def notify(state: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         sock.connect(address)
         sock.sendall(state.encode())
+
+
+def watchdog_pause() -> float | None:
+    """Give the seconds between two signs of life, half of what systemd allows (sd_watchdog_enabled(3)), or None."""
+    limit = os.environ.get("WATCHDOG_USEC", "")
+    ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return int(limit) / 2e6 if limit.isdigit() and int(limit) and ours else None
 
 
 def _handed_over() -> tuple[socket.socket, ...]:
