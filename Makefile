@@ -4,12 +4,13 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 SOURCES := agent verifier lab tests
 
-.PHONY: help demo lab test check format clean
+.PHONY: help demo lab test check format deb rpm clean
 
 help:
 	@echo "make demo    one instance from just booted to member of the HA slot, on stand-ins (under 2 minutes)"
 	@echo "make test    everything CI runs"
 	@echo "make check   format, lint, types, import contracts"
+	@echo "make deb     Debian packages of agent and verifier, make rpm the agent's rpm; into dist/"
 	@echo "make lab     the stand-ins on loopback until Ctrl-C, addresses in .lab/lab.json"
 
 $(READY): setup.cfg verifier/setup.cfg pyproject.toml packaging/dev/constraints.txt packaging/dev/bootstrap.sh
@@ -36,6 +37,15 @@ format: $(READY)
 
 test: check
 	@$(PY) -m pytest -q -n 4 --dist worksteal
+
+deb:
+	@packaging/dev/needs.sh lintian=lintian
+	@packaging/deb/build.sh agent verifier
+	@lintian --allow-root --fail-on error,warning --tag-display-limit 0 dist/hsm-enrol_*.deb dist/hsm-enrol-verifier_*.deb
+	@echo "deb: lintian has nothing to say"
+
+rpm:
+	@packaging/rpm/build.sh
 
 clean:
 	rm -rf .venv .lab dist build

@@ -2,7 +2,7 @@
 # Sees to it that commands are there: `needs.sh COMMAND=PACKAGE ...` installs the Debian packages of those missing, as
 # root, quietly. A COMMAND with a slash is a file. Exit 2 names each one that is still missing, with its package.
 set -eu
-PATH=$PATH:/usr/sbin:/sbin
+PATH=$PATH:/usr/sbin:/sbin  # where an ordinary user does not look
 here=$(dirname "$0")
 
 missing() {
