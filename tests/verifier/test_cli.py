@@ -334,7 +334,7 @@ def test_lg5_a_ledger_older_than_the_audit_starts_in_operator_mode_until_told_ot
     settings = load_settings(folder / "hsm-verifier.toml")
     path = Path(settings.state.audit)
     audit = Audit(path)
-    audit.write("enrolment", 1.0, outcome="answered", instance=INSTANCE, serial=1_800_000_000)
+    audit.write("enrolment", 1.0, how="new", instance=INSTANCE, serial=1_800_000_000, owner=OWNER)
     store = open_store(settings)
     guard_restore(store, audit, path)
     assert store.mode() == "operator"
@@ -350,7 +350,7 @@ def test_lg5_a_ledger_that_knows_the_last_answer_stays_open(folder: Path) -> Non
     serve_one(folder)
     settings = load_settings(folder / "hsm-verifier.toml")
     audit = Audit(Path(settings.state.audit))
-    audit.write("enrolment", 1.0, outcome="answered", instance=INSTANCE, serial=1_800_000_000)
+    audit.write("enrolment", 1.0, how="new", instance=INSTANCE, serial=1_800_000_000, owner=OWNER)
     store = open_store(settings)
     guard_restore(store, audit, Path(settings.state.audit))
     assert store.mode() == "open"

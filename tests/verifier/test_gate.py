@@ -14,6 +14,8 @@ from hsm_verifier.ledger.store import Store
 from hsm_verifier.ledger.take import Held, take
 from hsm_verifier.refusal import Refusal
 
+pytestmark = pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
+
 KEY = GateKey(pin_id="pin-00000001", members=("1", "2"))
 SERIAL = 1_800_000_000
 

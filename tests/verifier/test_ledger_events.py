@@ -14,6 +14,8 @@ from hsm_verifier.ledger.store import Store
 from hsm_verifier.ledger.take import Taken, confirm_have, take
 from hsm_verifier.refusal import Refusal
 
+pytestmark = pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
+
 OWNER, OTHER = "O" * 43, "X" * 43
 INSTANCE = "i-0123456789abcdef0"
 SERIAL = 1_800_000_000

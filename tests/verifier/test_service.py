@@ -8,12 +8,13 @@ import pytest
 
 from hsm_enrol.wire.answer import verify_answer
 from hsm_enrol.wire.messages import ANSWER_TYPE, PROBLEM_TYPE, Challenge, Problem
-from hsm_verifier.audit import last_answered, verify
+from hsm_verifier.audit import last_taken, verify
 from hsm_verifier.ledger import desk
 from hsm_verifier.ledger.schema import db_now, gates
 from hsm_verifier.policy import Verdict
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.service import TEXTS, Reply, Service
+from hsm_verifier.witness import Witness
 from tests.verifier.party import INSTANCE, NOW, Asker, Party, differs
 
 SOURCE = "192.0.2.7"
@@ -54,7 +55,8 @@ def test_a_challenge_tells_time_and_what_is_accepted(party: Party, service: Serv
 
 
 def test_each_decision_is_one_audit_line_without_secrets(party: Party, service: Service, published: int) -> None:
-    enrol(service, party.asker())
+    asker = party.asker()
+    enrol(service, asker)
     party.aws.sts_says = Refusal("evidence_invalid", "V8 signature")
     heard = problem(service.enrol(party.asker().ask(), SOURCE))
     answered, refused = lines(party)
@@ -65,7 +67,10 @@ def test_each_decision_is_one_audit_line_without_secrets(party: Party, service: 
     assert "CANARY" not in json.dumps([answered, refused])
     assert "BEGIN" not in json.dumps([answered, refused])
     assert verify(party.folder / "audit.jsonl").n == 2
-    assert last_answered(party.folder / "audit.jsonl") == (INSTANCE, published)
+    assert last_taken(party.folder / "audit.jsonl", 0.0) == Witness(
+        instance_id=INSTANCE, serial=published, owner=asker.jwk.thumbprint
+    )
+    assert last_taken(party.folder / "audit.jsonl", NOW) is None
 
 
 def test_before_v8_a_stranger_hears_no_policy_while_the_audit_knows(party: Party, service: Service) -> None:

@@ -18,9 +18,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hsm_verifier.witness import Witness
+
 START = "0" * 64
 _TAIL = 65536
 _RECENT = 8 * 1024 * 1024
+_TAKING = frozenset({"new", "next", "granted", "relaunched"})  # ledger.take.Taken.how
 
 Fact = str | int | float | bool | None | list[str]
 
@@ -137,10 +140,10 @@ def tail(path: Path, count: int) -> tuple[str, ...]:
     return tuple(line.decode("ascii", "backslashreplace") for line in lines[-count:])
 
 
-def last_answered(path: Path) -> tuple[str, int] | None:
-    """Give instance and serial of the newest answer in the file's last part, None when there is none.
+def last_taken(path: Path, since: float) -> Witness | None:
+    """Give the newest slot that the file's last part says was given to a key, None when there is none after `since`.
 
-    An operator's `ledger mode` ends the search: whatever was before it has been judged.
+    Answers that took nothing new ("again", "current") prove nothing about a ledger: an older copy knows them too.
     """
     try:
         with path.open("rb") as file:
@@ -151,10 +154,11 @@ def last_answered(path: Path) -> tuple[str, int] | None:
     for line in reversed(lines):
         with contextlib.suppress(ValueError):
             record = json.loads(line)
-            if record.get("event") == "ledger_mode":
-                return None
-            if record.get("event") == "enrolment" and record.get("outcome") == "answered":
-                return str(record["instance"]), int(record["serial"])
+            if record.get("event") == "enrolment" and record.get("how") in _TAKING:
+                witness = Witness(
+                    instance_id=str(record["instance"]), serial=int(record["serial"]), owner=str(record["owner"])
+                )
+                return witness if datetime.fromisoformat(record["time"]).timestamp() > since else None
     return None
 
 

@@ -48,6 +48,7 @@ class StateSettings:
     """`[state]`: where keys, ledger, bundles, certificates, audit and policy rest."""
 
     ledger: str
+    ledger_password: str = ""
     bundles: str
     bundle_key: str
     answer_keys: tuple[str, ...]
@@ -117,7 +118,18 @@ def settings_from_table(table: dict[str, Any], path: Path) -> Settings:
         audience=audience,
         server=_with_paths(server, folder, ("tls_certificate", "tls_key")),
         state=_with_paths(
-            state, folder, ("bundles", "bundle_key", "answer_keys", "nonce_key", "aws_certs", "audit", "policy")
+            state,
+            folder,
+            (
+                "ledger_password",
+                "bundles",
+                "bundle_key",
+                "answer_keys",
+                "nonce_key",
+                "aws_certs",
+                "audit",
+                "policy",
+            ),
         ),
         aws=_with_paths(aws, folder, ("ca_file", "static_instances")),
         path=path.absolute(),

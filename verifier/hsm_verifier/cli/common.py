@@ -41,9 +41,20 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
 def open_store(settings: Settings, *, pool: int = 2) -> Store:
     """Open the ledger and prove it ours (LG3). Raises LedgerError, OSError."""
-    store = Store(settings.state.ledger, pool=pool)
-    store.prove_ours(audience=settings.audience, nonce_key=nonce_key_of(settings))
+    store = unproven_store(settings, pool=pool)
+    try:
+        store.prove_ours(audience=settings.audience, nonce_key=nonce_key_of(settings))
+    except BaseException:
+        store.close()
+        raise
     return store
+
+
+def unproven_store(settings: Settings, *, pool: int = 2) -> Store:
+    """Open the database that is or will be the ledger. Raises LedgerError, OSError."""
+    state = settings.state
+    password = read_secret(Path(state.ledger_password)).decode().rstrip("\r\n") if state.ledger_password else ""
+    return Store(state.ledger, password=password, pool=pool)
 
 
 def nonce_key_of(settings: Settings) -> bytes:

@@ -1,16 +1,28 @@
-"""Knows how to show whom this verifier has served, to end an instance, and to leave operator mode after a restore."""
+"""Knows how to begin a ledger, show whom it says was served, end an instance, and what follows a restore."""
 
 from __future__ import annotations
 
 import argparse
 
-from hsm_verifier.cli.common import CliError, columns, note, open_store, settings_of, when, with_config
-from hsm_verifier.ledger import desk
+from hsm_verifier.cli.common import (
+    CliError,
+    columns,
+    nonce_key_of,
+    note,
+    open_store,
+    settings_of,
+    unproven_store,
+    when,
+    with_config,
+)
+from hsm_verifier.ledger import desk, restored
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare arguments."""
     commands = parser.add_subparsers(dest="action", required=True)
+    create = with_config(commands.add_parser("create", help="make the tables in the database that state.ledger names"))
+    create.set_defaults(run=run_create)
     listing = with_config(commands.add_parser("list", help="every slot, newest first"))
     listing.add_argument("--json", action="store_true")
     listing.set_defaults(run=run_list)
@@ -21,6 +33,21 @@ def add(parser: argparse.ArgumentParser) -> None:
     mode = with_config(commands.add_parser("mode", help="open: newcomers are served; operator: only with a grant"))
     mode.add_argument("mode", nargs="?", choices=("open", "operator"))
     mode.set_defaults(run=run_mode)
+    back = with_config(commands.add_parser("restored", help="say that a backup was restored, before serving again"))
+    back.set_defaults(run=run_restored)
+
+
+def run_create(args: argparse.Namespace) -> int:
+    """Make an empty ledger for this verifier's audience."""
+    settings = settings_of(args)
+    store = unproven_store(settings)
+    try:
+        store.create(audience=settings.audience, nonce_key=nonce_key_of(settings))
+    finally:
+        store.close()
+    note(settings, "ledger_create", ledger=str(store.url))
+    print("made an empty ledger; it remembers nobody who was served before")
+    return 0
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -73,4 +100,15 @@ def run_mode(args: argparse.Namespace) -> int:
         note(settings, "ledger_mode", mode=args.mode)
     print(store.mode())
     store.close()
+    return 0
+
+
+def run_restored(args: argparse.Namespace) -> int:
+    """LG5: newcomers need a grant from now on; older grants end, proven PINs are proven anew."""
+    settings = settings_of(args)
+    store = open_store(settings)
+    restored.enter(store)
+    store.close()
+    note(settings, "restored_ledger", told_by="operator")
+    print("operator mode: newcomers need a grant until `hsm-verifier ledger mode open`")
     return 0

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from hsm_verifier.answer_keys import AnswerKeys
-from hsm_verifier.audit import Audit, last_answered
+from hsm_verifier.audit import Audit, last_taken
 from hsm_verifier.cli.common import CliError, nonce_key_of, open_store, open_vault, settings_of, with_config
 from hsm_verifier.decide import World
-from hsm_verifier.ledger.known import has_slot
+from hsm_verifier.ledger import restored
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.limits import Buckets
 from hsm_verifier.nonce import Nonces
@@ -88,8 +88,8 @@ def warn(policy: Policy) -> None:
 
 def guard_restore(store: Store, audit: Audit, path: Path) -> None:
     """LG5: an answer that the audit remembers and the ledger does not means that the ledger is an older copy."""
-    last = last_answered(path)
-    if last is not None and store.mode() == "open" and not has_slot(store, *last):
-        store.set_mode("operator")
-        audit.write("restored_ledger", time.time(), instance=last[0], serial=last[1], alarm=True)
+    witness = last_taken(path, store.opened_at()) if store.mode() == "open" else None
+    if witness is not None and restored.is_older(store, witness):
+        restored.enter(store)
+        audit.write("restored_ledger", time.time(), instance=witness.instance_id, serial=witness.serial, alarm=True)
         _log.warning("the ledger is older than the audit: newcomers need a grant until `hsm-verifier ledger mode open`")

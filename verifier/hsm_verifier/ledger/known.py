@@ -39,13 +39,6 @@ def look_up(store: Store, instance_id: str, have: int | None) -> Known | None:
     return Known(owner=row[0], group=row[1], pending_time=row[2], have_confirmed=bool(row[3]) and have is not None)
 
 
-def has_slot(store: Store, instance_id: str, serial: int) -> bool:
-    """Tell whether a slot was ever taken; the start compares this with the audit (LG5)."""
-    found = select(slots.c.serial).where(slots.c.instance_id == instance_id, slots.c.serial == serial)
-    with store.reading() as tx:
-        return tx.execute(found).first() is not None
-
-
 def gate_closed(store: Store, key: GateKey, instance_id: str) -> bool:
     """V7: tell whether a request that was held before would only be held again."""
     with store.reading() as tx:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from hsm_verifier.ledger import gate, rows
+from hsm_verifier.ledger import gate, restored, rows
 from hsm_verifier.ledger.gate import Entry
+from hsm_verifier.ledger.restored import OlderCopy
 from hsm_verifier.ledger.rows import ANSWERS_AN_HOUR, HOUR, Claim
 from hsm_verifier.ledger.sightings import forget_hold, note_hold
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.refusal import Refusal
+from hsm_verifier.witness import Witness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,20 @@ def take(store: Store, claim: Claim, make: Callable[[str, bool], bytes]) -> Take
     On a refusal, as on any exception, no slot has changed. `state` is "bundle" or "current". Nothing may be sent before
     this returns: it returns after COMMIT.
     """
+    try:
+        decided = _decide(store, claim, make)
+    except OlderCopy:
+        restored.enter(store)
+        raise Refusal("busy", "LG5 ledger_is_an_older_copy", status=503, alarm=True) from None
+    if isinstance(decided, Taken) and decided.how != "current":
+        store.newest = Witness(instance_id=claim.instance_id, serial=claim.serial, owner=claim.owner)
+    return decided
+
+
+def _decide(store: Store, claim: Claim, make: Callable[[str, bool], bytes]) -> Taken | Held:
+    """Do what `take` promises in one transaction. Raises OlderCopy too."""
     with store.deciding() as tx:
+        restored.guard(store, tx)
         entry = gate.enter(tx, claim.gate, claim.instance_id, claim.nonce) if claim.gate else Entry.OPEN
         if entry not in {Entry.OPEN, Entry.TRIAL}:
             note_hold(tx, claim.instance_id, claim.owner, claim.group)
@@ -101,10 +116,9 @@ def _as_owner(tx: Connection, claim: Claim, *, trial: bool) -> str:
 
 def _as_another(tx: Connection, claim: Claim, *, known: bool, trial: bool) -> str:
     if rows.use_grant(tx, claim):
-        if known:
+        # Unknown a moment ago is not unknown now: only the insert tells (LG1).
+        if not rows.begin(tx, claim, needs_open=False):
             rows.replace_owner(tx, claim)
-        else:
-            rows.begin(tx, claim, needs_open=False)
         taken = rows.insert_slot(tx, claim, trial=trial) or rows.retake(tx, claim, trial=trial)
         return _must(how="granted", taken=taken)
     if known and claim.lost_key == "relaunched" and rows.relaunched(tx, claim):

@@ -1,0 +1,188 @@
+"""LG5: a ledger restored from a backup is found out, by the audit at the start and by a running verifier itself."""
+
+import contextlib
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from hsm_verifier.__main__ import main
+from hsm_verifier.audit import Audit
+from hsm_verifier.cli.common import open_store
+from hsm_verifier.cli.serve import guard_restore
+from hsm_verifier.ledger import desk, receipts, restored
+from hsm_verifier.ledger.gate import GateKey
+from hsm_verifier.ledger.receipts import Note
+from hsm_verifier.ledger.rows import Claim
+from hsm_verifier.ledger.store import Store
+from hsm_verifier.ledger.take import Taken, take
+from hsm_verifier.refusal import Refusal
+from hsm_verifier.settings import load_settings
+from lab.postgres import Postgres
+from tests.verifier.party import AUDIENCE, NONCE_KEY
+
+SERIAL = 1_800_000_000
+GATE = GateKey(pin_id="pin-00000001", members=("1", "2"))
+
+
+def claim(number: int, key: str = "k") -> Claim:
+    return Claim(
+        instance_id=f"i-{number:017x}",
+        owner=f"{number:04d}{key}".ljust(43, "k"),
+        jwk="{}",
+        group="web",
+        serial=SERIAL,
+        nonce=f"nonce-{number}-{key}",
+        level="identity-role",
+        first_time=True,
+        launch_time=1.0,
+        pending_time=None,
+        have=None,
+        lost_key="grant",
+        gate=None,
+    )
+
+
+def ask(store: Store, wanted: Claim) -> str:
+    try:
+        found = take(store, wanted, lambda state, _trial: state.encode())
+    except Refusal as refusal:
+        return f"{refusal.reason} {refusal.detail}" + ("!" if refusal.alarm else "")
+    return found.how if isinstance(found, Taken) else "held"
+
+
+@pytest.fixture
+def served(postgres: Postgres, tmp_path: Path) -> Store:
+    """A ledger on PostgreSQL that has served one; the fixture's user closes it."""
+    made = Store(postgres.create(tmp_path.name))
+    made.create(audience=AUDIENCE, nonce_key=NONCE_KEY)
+    assert ask(made, claim(1)) == "new"
+    return made
+
+
+def test_a_running_verifier_finds_out_when_its_database_is_replaced_by_a_backup(
+    served: Store, postgres: Postgres, tmp_path: Path
+) -> None:
+    backup = postgres.dump(tmp_path.name)
+    assert ask(served, claim(2)) == "new"
+    postgres.restore(tmp_path.name, backup)
+    # The instance that the backup forgot comes with another key: it must not get a second bundle.
+    assert ask(served, claim(2, "thief")) == "busy LG5 ledger_is_an_older_copy!"
+    assert served.mode() == "operator"
+    assert ask(served, claim(2, "thief")) == "already_enrolled LG5 operator_mode!"
+    assert ask(served, claim(1)) == "again"
+    desk.make_grant(served, claim(2).instance_id, count=1, seconds=60, reason="it is ours", owner=None)
+    assert ask(served, claim(2)) == "granted"
+    served.close()
+
+
+def test_what_a_backup_must_not_bring_back(served: Store) -> None:
+    """A grant used since would be usable again, a PIN refused since would be proven again."""
+    desk.make_grant(served, claim(1).instance_id, count=1, seconds=3600, reason="rebuilt", owner=None)
+    first = replace(claim(3), gate=GATE)
+    assert ask(served, first) == "new"
+    told = Note(
+        instance_id=first.instance_id,
+        owner=first.owner,
+        serial=SERIAL,
+        nonce=first.nonce,
+        result="installed",
+        code=None,
+        pin="accepted",
+    )
+    assert "proven" in receipts.note(served, told).effect
+    restored.enter(served)
+    assert ask(served, claim(1, "thief")).startswith("already_enrolled")
+    assert [line.state for line in desk.list_gates(served)] == ["UNPROVEN"]
+    served.close()
+
+
+@dataclass
+class Site:
+    """A verifier's folder with its ledger file, and its command line."""
+
+    folder: Path
+    run: Callable[..., int]
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.sqlite"
+
+    def serve(self, number: int, how: str) -> None:
+        """Serve one and write its audit line, as the service does."""
+        store = open_store(load_settings(self.folder / "hsm-verifier.toml"))
+        assert ask(store, claim(number)) == how
+        store.close()
+        Audit(self.folder / "audit.jsonl").write(
+            "enrolment",
+            time.time(),
+            outcome="answered",
+            how=how,
+            instance=claim(number).instance_id,
+            owner=claim(number).owner,
+            serial=SERIAL,
+        )
+
+    def start(self) -> str:
+        """What a start finds; gives the mode."""
+        path = self.folder / "audit.jsonl"
+        store = open_store(load_settings(self.folder / "hsm-verifier.toml"))
+        guard_restore(store, Audit(path), path)
+        mode = store.mode()
+        store.close()
+        return mode
+
+    def backup(self, to: Path) -> None:
+        with contextlib.closing(sqlite3.connect(self.ledger)) as here, contextlib.closing(sqlite3.connect(to)) as there:
+            here.backup(there)
+
+    def restore(self, backup: Path) -> None:
+        for leftover in self.folder.glob("ledger.sqlite-*"):
+            leftover.unlink()
+        shutil.copy(backup, self.ledger)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    folder = tmp_path / "vp"
+    assert main(["init", str(folder)]) == 0
+    return Site(folder=folder, run=lambda *words: main([*words, "--config", str(folder / "hsm-verifier.toml")]))
+
+
+def test_a_start_finds_out_by_the_newest_slot_even_if_older_ones_answered_last(site: Site, tmp_path: Path) -> None:
+    site.serve(1, "new")
+    site.backup(tmp_path / "backup")
+    site.serve(2, "new")
+    site.serve(1, "again")
+    assert site.start() == "open"
+    site.restore(tmp_path / "backup")
+    assert site.start() == "operator"
+    assert site.start() == "operator"
+    log = [json.loads(line) for line in (site.folder / "audit.jsonl").read_text().splitlines()]
+    assert [(one["instance"], one["alarm"]) for one in log if one["event"] == "restored_ledger"] == [
+        (claim(2).instance_id, True)
+    ]
+
+
+def test_what_an_operator_has_judged_is_not_asked_again(site: Site, tmp_path: Path) -> None:
+    site.backup(tmp_path / "backup")
+    site.serve(1, "new")
+    site.restore(tmp_path / "backup")
+    assert site.start() == "operator"
+    assert site.run("ledger", "mode", "open") == 0
+    assert site.start() == "open"
+    site.serve(2, "new")
+    site.restore(tmp_path / "backup")
+    assert site.start() == "operator"
+
+
+def test_an_operator_says_it_before_the_first_start(site: Site) -> None:
+    site.serve(1, "new")
+    assert site.run("ledger", "restored") == 0
+    assert site.start() == "operator"
+    assert '"told_by":"operator"' in (site.folder / "audit.jsonl").read_text()

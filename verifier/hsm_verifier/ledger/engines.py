@@ -1,0 +1,98 @@
+"""Knows how to open the ledger's database so that a committed decision survives a power cut.
+
+SQLite: WAL, `synchronous=FULL`, every deciding transaction is BEGIN IMMEDIATE. PostgreSQL: READ COMMITTED with
+`synchronous_commit=on`; the decisions are single conditional statements, so no stricter isolation is needed (LG1).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+READING = "hsm_reading"
+BUSY_MS = 5000
+EXTRA = 2  # connections beyond the pool: an operator's command or a check beside full workers
+PATIENCE = 5  # seconds to wait for a connection
+SESSION = {
+    "synchronous_commit": "on",
+    "lock_timeout": "5s",
+    "statement_timeout": "10s",
+    # A verifier that hangs in the middle of a decision must not hold a row that a whole fleet waits for.
+    "idle_in_transaction_session_timeout": "15s",
+}
+COUNTING = {"preserve_rowcount": True}  # LG1: without it SQLAlchemy forgets an INSERT's row count on PostgreSQL
+DEAD_PEER_MS = 10_000  # a database host that vanished without a word is given up after this time
+
+
+class LedgerError(Exception):
+    """The ledger cannot be used: not ours, of another version, or unreachable. For the operator, never the asker."""
+
+
+def parse_url(url: str) -> URL:
+    """Read `sqlite:///PATH` or `postgresql://USER@HOST/DATABASE?…` (libpq's options). Raises LedgerError.
+
+    A password in it is refused: the settings file may be read by others and ends up in tickets.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise LedgerError("state.ledger: not a database URL") from None
+    if parsed.password is not None or "password" in parsed.query:
+        raise LedgerError("state.ledger: no password in the URL; put it into a file that state.ledger_password names")
+    if parsed.drivername in {"postgresql", "postgres"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in {"sqlite", "postgresql+psycopg"}:
+        raise LedgerError("state.ledger: sqlite:///PATH or postgresql://USER@HOST/DATABASE")
+    return parsed
+
+
+def open_engine(url: URL, *, password: str, pool: int) -> Engine:
+    """Give an engine that connects when asked, with `pool` connections kept."""
+    return _sqlite(url, pool) if url.get_backend_name() == "sqlite" else _postgresql(url, password, pool)
+
+
+def _postgresql(url: URL, password: str, pool: int) -> Engine:
+    return create_engine(
+        url,
+        pool_size=pool,
+        max_overflow=EXTRA,
+        pool_timeout=PATIENCE,
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",
+        hide_parameters=True,
+        execution_options=COUNTING,
+        connect_args={
+            "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
+            "connect_timeout": PATIENCE,
+            "tcp_user_timeout": DEAD_PEER_MS,
+            **({"password": password} if password else {}),
+        },
+    )
+
+
+def _sqlite(url: URL, pool: int) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=pool,
+        hide_parameters=True,
+        execution_options=COUNTING,
+        connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connected(dbapi: Any, _record: object) -> None:
+        dbapi.isolation_level = None  # the driver must not begin transactions of its own
+        cursor = dbapi.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        reading = connection.get_execution_options().get(READING, False)
+        connection.exec_driver_sql("BEGIN DEFERRED" if reading else "BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,56 @@
+"""Knows how to tell that a ledger is an older copy of itself, restored from a backup, and what then ends (LG5).
+
+Whom a lost day has served nobody knows, so newcomers need an operator's word. Three things of a backup must not come
+back to life: grants, which may have been used since; PINs it calls proven, which may have been refused since; and its
+mode. The proof is always the same: a decision that was seen committed, by this process or in the audit, is not there.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, and_, exists, select, update
+
+from hsm_verifier.ledger.schema import db_now, gates, grants, meta, owners, slots
+from hsm_verifier.ledger.store import Store
+from hsm_verifier.witness import Witness
+
+_CHECKED = "hsm_checked"
+
+
+class OlderCopy(Exception):
+    """The ledger lacks a decision that was committed."""
+
+
+def lacks(tx: Connection, witness: Witness) -> bool:
+    """Tell whether the slot was never taken here or the key never accepted: neither is ever forgotten otherwise."""
+    slot = exists(
+        select(slots.c.serial).where(slots.c.instance_id == witness.instance_id, slots.c.serial == witness.serial)
+    )
+    key = exists(
+        select(owners.c.thumbprint).where(
+            owners.c.thumbprint == witness.owner, owners.c.instance_id == witness.instance_id
+        )
+    )
+    return not tx.execute(select(and_(slot, key))).scalar_one()
+
+
+def guard(store: Store, tx: Connection) -> None:
+    """Look once a connection: a database that was replaced under us has broken every older one. Raises OlderCopy."""
+    if store.newest is not None and not tx.info.get(_CHECKED):
+        if lacks(tx, store.newest):
+            raise OlderCopy
+        tx.info[_CHECKED] = True
+
+
+def is_older(store: Store, witness: Witness) -> bool:
+    """Compare with what the audit remembers, at the start."""
+    with store.reading() as tx:
+        return lacks(tx, witness)
+
+
+def enter(store: Store) -> None:
+    """Go into operator mode: newcomers need a grant made from now on, and each PIN is proven anew."""
+    store.newest = None
+    with store.deciding() as tx:
+        tx.execute(update(meta).where(meta.c.name == "mode").values(value="operator"))
+        tx.execute(update(grants).where(grants.c.until > db_now()).values(until=db_now()))
+        tx.execute(update(gates).where(gates.c.state == "PROVEN").values(state="UNPROVEN"))
