@@ -1,0 +1,1 @@
+"""The programs behind the stand-ins `vtl` and `lunacm`: standard library only, started without site packages."""
