@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from hsm_enrol import chrystoki
 from hsm_enrol.errors import RecordDamaged
-from hsm_enrol.host import signals, state, undo
+from hsm_enrol.host import files, signals, state, undo
 from hsm_enrol.host.courier import Courier
 from hsm_enrol.host.folders import below
 from hsm_enrol.host.imds import DMI, Imds
@@ -21,6 +21,7 @@ from hsm_enrol.host.retry import Deadline
 from hsm_enrol.host.site import Site
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.plan import NOTHING, Former
+from hsm_enrol.record import PATH as RECORD
 from hsm_enrol.record import Record
 from hsm_enrol.settings import Settings
 
@@ -156,6 +157,7 @@ def _own_record(root: str, instance: str, voice: Voice, *, none_if_damaged: bool
         if not none_if_damaged:
             raise
         voice.warn("the record is damaged; it is written anew")
+        files.drop_file(RECORD, root=root)
         record = None
     foreign = state.wipe_foreign(instance, root)
     if foreign is not None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cryptography import x509
-
 from hsm_enrol.errors import SubjectConflict
 from hsm_enrol.model import Server, der_of
+from hsm_enrol.wire.certificate import read_certificate
 
 _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]*-----END CERTIFICATE-----\r?\n?")
 
@@ -54,6 +53,6 @@ def with_certificates(
 def _subject(der: bytes | None) -> bytes | None:
     """Give a certificate's subject; None for a block that is no certificate: it is left alone."""
     try:
-        return x509.load_der_x509_certificate(der or b"").subject.public_bytes()
+        return read_certificate(der or b"").subject
     except ValueError:
         return None

@@ -41,6 +41,7 @@ def enrol(run: Run) -> Outcome:
     with at_work(run) as host:
         installed = _installed(host)
         if host.record is None or installed is None:
+            settle_due(host)  # how an earlier run's PIN try ended, if it died before it could tell
             return _ask_and_install(host, run.reason, have=None)
         mended = mend(host, host.record, installed)
         settle_due(host)
@@ -50,6 +51,7 @@ def enrol(run: Run) -> Outcome:
 def re_enrol(run: Run) -> Outcome:
     """Ask for the bundle again whatever the record says; the verifier gives it only on a grant."""
     with at_work(run, damaged_record_is_none=True) as host:
+        settle_due(host)
         return _ask_and_install(host, run.reason, have=None)
 
 
@@ -80,6 +82,7 @@ def _ask_and_install(host: Host, reason: str, *, have: int | None) -> Outcome:
     except EnrolError as error:
         if asker.answer is not None:
             tell_failed(host, owner, asker.answer, error, UNSPENT)
+        state.drop_pending(host.root)
         raise
     run.voice.know(verifier=host.courier.url)
     outcome = _install(host, owner, got, got.bundle) if got.bundle else _current(host)
@@ -120,6 +123,7 @@ def _install(host: Host, owner: Owner, got: Got, bundle: Bundle) -> Outcome:
         reached = install(wanted, host.site, host.lock, host.run.voice)
     except EnrolError as error:
         tell_failed(host, owner, got.answer, error, pin.state)
+        state.drop_pending(host.root)
         raise
     finally:
         zero(pin.value)

@@ -10,7 +10,7 @@ from hsm_enrol.errors import PinRefused
 from hsm_enrol.host import state
 from hsm_enrol.host.state import Owner
 from hsm_enrol.join import UNSPENT, PinUse
-from hsm_enrol.receipts import tell_trying
+from hsm_enrol.receipts import due_after_try, tell_trying
 from hsm_enrol.record import PinMemory, Record
 from hsm_enrol.wire.answer import Answer
 from hsm_enrol.wire.bundle import Bundle
@@ -49,7 +49,7 @@ def pin_use(host: Host, owner: Owner, answer: Answer, bundle: Bundle) -> PinUse:
         if answer.trial:
             host.run.voice.step("trial", "this instance tries the PIN first; the verifier is told")
             tell_trying(host, owner, answer)
-        remember(host, pin_id, "tried", bundle.serial)
+        remember(host, answer, pin_id, "tried")
 
     return PinUse(
         id=pin_id,
@@ -58,16 +58,18 @@ def pin_use(host: Host, owner: Owner, answer: Answer, bundle: Bundle) -> PinUse:
         usable=known is None or accepted,
         deliverable=accepted or not answer.trial,
         before_try=before_try,
-        after_try=lambda reached: remember(host, pin_id, reached, bundle.serial),
+        after_try=lambda reached: remember(host, answer, pin_id, reached),
     )
 
 
-def remember(host: Host, pin_id: str, reached: str, serial: int) -> None:
+def remember(host: Host, answer: Answer, pin_id: str, reached: str) -> None:
     """Write what is known of a PIN into the record, under the transaction that committed last; it is never undone."""
     record = state.read_record(host.root)
     if record is None or record.instance_id != host.instance:
         record = Record(agent=hsm_enrol.__version__, instance_id=host.instance, tx=state.NO_TX)
-    state.write_record(dataclasses.replace(record, pin=memory_of(pin_id, reached, serial)), host.root)
+    memory = memory_of(pin_id, reached, answer.serial)
+    due = due_after_try(answer, reached) or record.receipt_due
+    state.write_record(dataclasses.replace(record, pin=memory, receipt_due=due), host.root)
 
 
 def memory_of(pin_id: str | None, reached: str, serial: int) -> PinMemory | None:

@@ -44,9 +44,27 @@ def tell_failed(host: Host, owner: Owner, answer: Answer, error: EnrolError, pin
     pin = {"accepted": "accepted", "refused": "refused"}.get(pin_state, "untried")
     receipt = _receipt(host, answer, result="failed", pin=pin, code=code)
     try:
-        host.courier.tell(sign_receipt(receipt, owner.key), seconds=PATIENCE)
+        told = host.courier.tell(sign_receipt(receipt, owner.key), seconds=PATIENCE)
     except EnrolError as failure:
         host.run.voice.warn(f"the verifier could not be told: {failure.fault()}")
+        return
+    record = state.read_record(host.root)
+    if told and record is not None and record.receipt_due and record.receipt_due.nonce == answer.nonce:
+        state.write_record(dataclasses.replace(record, receipt_due=None), host.root)
+
+
+def due_after_try(answer: Answer, pin_state: str) -> ReceiptDue | None:
+    """Give the receipt that is owed if this run dies now: how the PIN fared is known, and a fleet waits for it."""
+    if pin_state not in {"accepted", "refused"}:
+        return None
+    return ReceiptDue(
+        nonce=answer.nonce,
+        jti=answer.jti,
+        serial=answer.serial,
+        result="failed",
+        code="interrupted" if pin_state == "accepted" else "pin_refused",
+        pin=pin_state,
+    )
 
 
 def due_for(answer: Answer, pin_state: str) -> ReceiptDue:
@@ -58,7 +76,7 @@ def due_for(answer: Answer, pin_state: str) -> ReceiptDue:
 def settle_due(host: Host) -> None:
     """Send the receipt that the record owes; that it could not be sent is a warning, `refresh` tries again."""
     record = state.read_record(host.root)
-    if record is None or record.receipt_due is None:
+    if record is None or record.receipt_due is None or record.instance_id != host.instance:
         return
     try:
         _send_due(host, record, record.receipt_due)
@@ -74,7 +92,7 @@ def _send_due(host: Host, record: Record, due: ReceiptDue) -> None:
         nonce=due.nonce,
         serial=due.serial,
         result=due.result,
-        code=None,
+        code=due.code,
         pin=due.pin,
     )
     owner = state.owner_for(host.instance, host.root)

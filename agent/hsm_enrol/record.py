@@ -44,13 +44,14 @@ class PinMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptDue:
-    """A receipt that no verifier has taken yet."""
+    """A receipt that no verifier has taken yet; `code` with result `failed` only."""
 
     nonce: str
     jti: str
     serial: int
     result: str
     pin: str
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

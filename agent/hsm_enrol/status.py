@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cryptography import x509
-
 from hsm_enrol import deliver, luna
 from hsm_enrol.errors import EnrolError
 from hsm_enrol.host import state
@@ -17,8 +15,9 @@ from hsm_enrol.host.folders import below
 from hsm_enrol.host.site import Site, understood
 from hsm_enrol.host.tools import ToolRun, run_tool
 from hsm_enrol.join import plain, show_groups
-from hsm_enrol.model import Desired, Need, RunTool, describe
+from hsm_enrol.model import Desired, Need, RunTool, der_of, describe
 from hsm_enrol.record import Record
+from hsm_enrol.wire.certificate import read_certificate
 
 SOON = 30  # days before an expiry is worth a warning
 
@@ -118,10 +117,11 @@ def _read_files(site: Site, record: Record | None) -> Status:
 def _certificates(installed: Desired) -> tuple[Certificate, ...]:
     named = [("the client certificate", installed.client.certificate)]
     named += [(f"the certificate of {one.address}", one.certificate) for one in installed.servers]
-    return tuple(
-        Certificate(what=what, until=x509.load_pem_x509_certificate(pem.encode("ascii")).not_valid_after_utc)
-        for what, pem in named
-    )
+    return tuple(Certificate(what=what, until=_expiry(pem)) for what, pem in named)
+
+
+def _expiry(pem: str) -> dt.datetime:
+    return dt.datetime.fromtimestamp(read_certificate(der_of(pem) or b"").not_after, dt.UTC)
 
 
 def _ask(site: Site, installed: Desired) -> tuple[str, ...]:

@@ -1,0 +1,49 @@
+"""Knows how to keep a world running for somebody to try the agent by hand: addresses in .lab/lab.json, until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+from lab.world import World
+
+HERE = Path(".lab")
+
+
+def main() -> int:
+    """Serve until SIGINT or SIGTERM; the folder and lab.json are gone afterwards."""
+    stop = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # taken by sigwait below; threads and children never see them
+    folder, told = (HERE / "world").absolute(), HERE / "lab.json"
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    try:
+        with World(folder) as world:
+            members = describe(world)
+            told.write_text(json.dumps(members, indent=2) + "\n")
+            print("\n".join(f"{name:12} {value}" for name, value in members.items()))
+            print("\ntry:  .venv/bin/hsm-enrol --config", world.config, "\\\n        --root", world.root, "enrol -v")
+            print("Ctrl-C ends it", flush=True)
+            signal.sigwait(stop)
+    finally:
+        told.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def describe(world: World) -> dict[str, str]:
+    """Give what somebody needs who runs the agent, or another party, against this world."""
+    return {
+        "imds": world.imds.endpoint,
+        "verifier": world.party.url,
+        "config": str(world.config),
+        "root": str(world.root),
+        "audience": world.party.audience,
+        "ca_file": str(world.party.folder / "verifier-ca.pem"),
+        "answer_key": str(world.party.folder / "answer-key.pem"),
+        "verifier_config": str(world.party.config),
+        "instance": world.machine.instance_id,
+    }
