@@ -112,7 +112,7 @@ def answer_columns(claim: Claim, *, trial: bool) -> dict[str, object]:
 
 
 def insert_slot(tx: Connection, claim: Claim, *, trial: bool) -> bool:
-    """FREE -> TAKEN."""
+    """FREE -> TAKEN; that only the owner comes here for a newer serial is O2 (take.py)."""
     return (
         tx.execute(
             insert_or_nothing(tx, slots).values(
