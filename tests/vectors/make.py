@@ -71,7 +71,7 @@ def encodings() -> Json:
         '"\\u00e9\\ud83d\\ude00"',
     ]
     return {
-        "about": "E1: bytes and text. E7: texts and LP of them all. E4: texts, and how this project writes their value.",
+        "about": "E1: bytes and text. E7: texts and LP of them all. E4: texts, and how we write their value.",
         "base64url": [{"bytes": one.hex(), "text": b64u_encode(one)} for one in raw],
         "lp": [{"texts": one, "bytes": lp(*(text.encode() for text in one)).hex()} for one in lists],
         "json": [{"text": one, "written": dump_json(parse_json(one.encode())).decode()} for one in texts],
