@@ -1,8 +1,8 @@
 """The pictures in docs/diagrams are what their texts say."""
 
 import re
+import xml.etree.ElementTree as ET
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
@@ -12,7 +12,7 @@ TEXTS = sorted(FOLDER.glob("*.txt"))
 
 
 def shown(svg: str) -> str:
-    return " ".join(text for text in ElementTree.fromstring(svg).itertext() if text.strip())
+    return " ".join(text for text in ET.fromstring(svg).itertext() if text.strip())
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
