@@ -35,6 +35,19 @@ for _name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # boto3 must not ask the link-local address for credentials
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let tests/test_conformance.py be run against a verifying party that is running somewhere."""
+    group = parser.getgroup("party", "black-box tests against another verifying party")
+    group.addoption("--party-url", metavar="URL", help="https://host:port of the verifying party (default: start one)")
+    group.addoption(
+        "--party-json",
+        metavar="FILE",
+        default=".lab/lab.json",
+        help="JSON with `imds` (one address or a list, each of an instance that was never served) and `config` (an "
+        "agent's settings for that party), as `make lab` writes it (default: %(default)s)",
+    )
+
+
 @pytest.fixture
 def left_loopback() -> type[BaseException]:
     return LEFT_LOOPBACK
