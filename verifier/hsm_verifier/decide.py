@@ -92,6 +92,8 @@ def decide(body: bytes, source: str, world: World, trail: Trail) -> bytes:
     shown = check_request(request, world)
     document = check_document(request, shown, world)
     known = ledger_known.look_up(world.store, request.sub, request.have)
+    if known is not None and known.owner != request.cnf.thumbprint:
+        trail.facts["served_to"] = known.owner
     check_pending_time(document, known)
     case = Case(request=request, source=source, shown=shown, document=document, known=known)
     if (answer := answer_known(case, world, trail)) is not None:
