@@ -100,6 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Api
     protocol_version = "HTTP/1.1"
     timeout = 10
+    disable_nagle_algorithm = True  # headers and body are two writes: the second must not wait for an ACK
 
     def do_POST(self) -> None:
         """Do one action."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import socket
 import ssl
 import threading
 import time
@@ -45,12 +46,14 @@ class StsFaults:
     expired: bool = False  # every token is ExpiredToken
     oversize: bool = False  # a megabyte of JSON
     hang: bool = False  # nothing is ever said
+    hang_up: bool = False  # each answer is the last on its connection, without saying so
 
 
 class Sts(ThreadingHTTPServer):
     """STS of one region, in threads. `connect` is "127.0.0.1:PORT"; `seen` counts answers by code."""
 
     daemon_threads = True
+    request_queue_size = 256
 
     def __init__(self, region: str, folder: Path, *, clock: float = 0.0) -> None:
         """Make an authority in `folder` and listen on loopback; `clock` shifts AWS's clock by seconds."""
@@ -61,6 +64,7 @@ class Sts(ThreadingHTTPServer):
         self.minted: dict[str, Minted] = {}
         self.seen: Counter[str] = Counter()
         self.bodies: list[bytes] = []
+        self.connections = 0
         self.stopping = threading.Event()
         authority = pki.authority("Laboratory root for AWS hosts")
         suffixes = ("amazonaws.com", "amazonaws.com.cn", "amazonaws.eu")
@@ -90,6 +94,11 @@ class Sts(ThreadingHTTPServer):
             self._thread.join()
             self.server_close()
 
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        """Accept, and count connections."""
+        self.connections += 1
+        return super().get_request()
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: broken handshakes are part of the tests."""
 
@@ -100,6 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Sts
     protocol_version = "HTTP/1.1"
     timeout = 10
+    disable_nagle_algorithm = True  # headers and body are two writes: the second must not wait for an ACK
 
     def do_POST(self) -> None:
         """Verify, then say who signed."""
@@ -196,6 +206,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
         self.wfile.write(body)
+        if self.server.faults.hang_up:
+            self.close_connection = True
 
     def log_message(self, *_: object) -> None:
         """Be quiet: what was answered is counted in `seen`."""

@@ -1,6 +1,7 @@
 """What AWS vouches for, and everything that only looks like it (A2, A4, A5, A6)."""
 
 import base64
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +126,31 @@ def test_sts_with_another_authority_is_not_believed(aws: Aws, tmp_path: Path) ->
     assert (caught.value.reason, caught.value.detail) == ("upstream_busy", "V8 sts_tls")
 
 
+def test_p3_askers_share_connections_to_sts(aws: Aws) -> None:
+    asks = client(aws)
+    for _ in range(5):
+        assert asks.ask(request_of(aws.launch())).account == aws.account_id
+    assert (aws.sts.seen["ok"], aws.sts.connections) == (5, 1)
+
+
+def test_a_connection_that_sts_closed_meanwhile_is_no_trouble(aws: Aws) -> None:
+    asks = client(aws)
+    aws.sts.faults.hang_up = True
+    for _ in range(5):
+        assert asks.ask(request_of(aws.launch())).account == aws.account_id
+    assert (aws.sts.seen["ok"], aws.sts.connections) == (5, 5)
+
+
+def test_an_answer_too_long_ends_its_connection(aws: Aws) -> None:
+    asks = client(aws)
+    aws.sts.faults.oversize = True
+    with pytest.raises(Refusal, match="sts_oversize"):
+        asks.ask(request_of(aws.launch()))
+    aws.sts.faults.oversize = False
+    assert asks.ask(request_of(aws.launch())).account == aws.account_id
+    assert aws.sts.connections == 2
+
+
 # --- V5
 
 
@@ -186,6 +212,42 @@ def test_a6_a_forged_document_is_refused(aws: Aws, change: str) -> None:
     text = forged(aws.launch(), change)
     with pytest.raises(Refusal, match="V5"):
         documents(aws).verify(text, REGION)
+
+
+def streamed(der: bytes) -> bytes:
+    """The same SignedData as a signer that streams writes it: indefinite lengths, the content in pieces (BER)."""
+    info = cms.ContentInfo.load(der)
+    signed = info["content"]
+    content = signed["encap_content_info"]["content"].contents
+    pieces = b"".join(
+        b"\x04" + bytes([len(part)]) + part for part in (content[at : at + 100] for at in range(0, len(content), 100))
+    )
+    inner = b"\x30\x80" + signed["encap_content_info"]["content_type"].dump()
+    inner += b"\xa0\x80\x24\x80" + pieces + b"\0\0" * 3
+    body = signed["version"].dump() + signed["digest_algorithms"].dump() + inner
+    body += signed["certificates"].dump() + signed["signer_infos"].dump()
+    whole: bytes = b"\x30\x80" + info["content_type"].dump() + b"\xa0\x80\x30\x80" + body + b"\0\0" * 3
+    return whole
+
+
+def test_v5_a_document_that_was_streamed_is_read_the_same(aws: Aws) -> None:
+    machine = aws.launch()
+    text = base64.b64encode(streamed(base64.b64decode("".join(machine.rsa2048.split())))).decode()
+    assert text.startswith("MIAGCSqGSIb3DQEHAqCAMIAC")
+    assert documents(aws).verify(text, REGION).instance_id == machine.instance_id
+
+
+def test_a6_no_cut_and_no_changed_byte_of_the_structure_is_taken(aws: Aws) -> None:
+    whole = streamed(base64.b64decode("".join(aws.launch().rsa2048.split())))
+    read = documents(aws)
+    genuine = read.verify(base64.b64encode(whole).decode(), REGION)
+    for at in range(len(whole)):
+        with pytest.raises(Refusal, match="V5"):
+            read.verify(base64.b64encode(whole[:at]).decode(), REGION)
+        changed = whole[:at] + bytes([whole[at] ^ 0x21]) + whole[at + 1 :]
+        # Certificates and the signer's name are not looked at; a change there changes nothing that is given back.
+        with contextlib.suppress(Refusal):
+            assert read.verify(base64.b64encode(changed).decode(), REGION) == genuine
 
 
 def test_a6_a_document_of_another_region_is_refused(aws: Aws) -> None:

@@ -1,14 +1,17 @@
 """What EC2 and IAM say of an instance, through boto3, within their limits."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hsm_verifier.inventory.batches import Batches
+from hsm_verifier.inventory.clients import Clients
 from hsm_verifier.inventory.ec2 import Ec2Inventory
 from hsm_verifier.inventory.static import StaticInventory, fingerprint
 from hsm_verifier.refusal import Refusal
@@ -79,12 +82,41 @@ def test_a22_an_instance_that_does_not_run_is_refused(aws: Aws, state: str) -> N
 
 def test_p3_a_fleet_shares_its_look_ups(aws: Aws) -> None:
     requests = [request_of(aws.launch()) for _ in range(24)]
-    inventory = Ec2Inventory(endpoint_url=aws.api.endpoint, window=0.3)
+    inventory = Ec2Inventory(endpoint_url=aws.api.endpoint)
     with ThreadPoolExecutor(24) as pool:
         facts = list(pool.map(inventory.look_up, requests))
     assert {one.instance_id for one in facts} == {one.sub for one in requests}
-    assert aws.api.seen["DescribeInstances"] <= 2
-    assert aws.api.seen["ListInstanceProfilesForRole"] <= 2
+    assert aws.api.seen["DescribeInstances"] <= 3
+    assert aws.api.seen["ListInstanceProfilesForRole"] == 1
+
+
+def test_clients_are_made_once_and_anew_before_a_roles_credentials_end() -> None:
+    now, made, assumed = [1000.0], [], []
+
+    class PlayedClient:
+        def assume_role(self, *, RoleArn: str, RoleSessionName: str) -> dict[str, Any]:  # noqa: N803  boto3's names
+            assumed.append((RoleArn, RoleSessionName))
+            keys = dict.fromkeys(("AccessKeyId", "SecretAccessKey", "SessionToken"), "x")
+            return {"Credentials": {**keys, "Expiration": datetime.fromtimestamp(now[0] + 3600, UTC)}}
+
+    def make(service: str, **_: object) -> PlayedClient:
+        made.append(service)
+        return PlayedClient()
+
+    role = "arn:aws:iam::{account}:role/vp"
+    clients = Clients(assume_role=role, make_client=make, clock=lambda: now[0])
+    place = ("111122223333", "eu-central-1")
+    first = clients.get("ec2", place)
+    now[0] += 3200
+    assert clients.get("ec2", place) is first
+    now[0] += 150
+    assert clients.get("ec2", place) is not first
+    assert clients.get("ec2", ("444455556666", "eu-central-1")) is not clients.get("ec2", place)
+    assert [arn for arn, _ in assumed] == [
+        "arn:aws:iam::111122223333:role/vp",
+        "arn:aws:iam::111122223333:role/vp",
+        "arn:aws:iam::444455556666:role/vp",
+    ]
 
 
 def test_an_answer_is_kept_for_seconds_and_absence_is_not() -> None:
@@ -94,7 +126,7 @@ def test_an_answer_is_kept_for_seconds_and_absence_is_not() -> None:
         asked.append(keys)
         return {key: 1 for key in keys if key != "absent"}
 
-    batches = Batches(fetch, window=0, keep=5, clock=lambda: clock[0])
+    batches = Batches(fetch, spacing=0, keep=5, clock=lambda: clock[0])
     assert [batches.get("a", 1), batches.get("a", 1), batches.get("absent", 1), batches.get("absent", 1)] == [
         1,
         1,
@@ -106,24 +138,72 @@ def test_an_answer_is_kept_for_seconds_and_absence_is_not() -> None:
     assert asked == [["a"], ["absent"], ["absent"], ["a"]]
 
 
-def test_a_failed_batch_is_told_to_all_who_wait() -> None:
-    together = threading.Barrier(3)
+class Slow:
+    """A fetch that tells when it began and ends when it is told to."""
 
-    def fetch(_: list[str]) -> dict[str, int]:
-        raise ValueError("down")
+    def __init__(self) -> None:
+        self.began, self.go = threading.Semaphore(0), threading.Semaphore(0)
+        self.asked: list[set[str]] = []
+        self.broken = False
 
-    batches = Batches(fetch, window=0.2)
+    def __call__(self, keys: list[str]) -> dict[str, str]:
+        self.asked.append(set(keys))
+        self.began.release()
+        assert self.go.acquire(timeout=10)
+        if self.broken:
+            raise ValueError("down")
+        return {key: key.upper() for key in keys}
 
-    def ask(key: str) -> str:
-        together.wait(5)
-        try:
-            batches.get(key, 5)
-        except ValueError as error:
-            return str(error)
-        return "no error"
 
+def test_who_comes_while_a_call_is_under_way_shares_the_next() -> None:
+    slow = Slow()
+    batches: Batches[str, str] = Batches(slow, spacing=0)
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(batches.get, "first", 10)
+        assert slow.began.acquire(timeout=10)
+        later = [pool.submit(batches.get, key, 10) for key in "abcabcfirst"[:6]]
+        joins = pool.submit(batches.get, "first", 10)
+        wait_until(lambda: sum(map(len, batches._waiting.values())) == 6 and len(batches._under_way["first"]) == 2)
+        slow.go.release(2)
+        assert [one.result(10) for one in (first, joins)] == ["FIRST", "FIRST"]
+        assert [one.result(10) for one in later] == list("ABCABC")
+    assert slow.asked == [{"first"}, {"a", "b", "c"}]
+
+
+def test_a_failed_batch_is_told_to_all_who_wait_and_the_next_works() -> None:
+    slow = Slow()
+    slow.broken = True
+    batches: Batches[str, str] = Batches(slow, spacing=0)
     with ThreadPoolExecutor(3) as pool:
-        assert list(pool.map(ask, "abc")) == ["down"] * 3
+        failed = [pool.submit(batches.get, "a", 10) for _ in range(3)]
+        assert slow.began.acquire(timeout=10)
+        wait_until(lambda: len(batches._under_way["a"]) == 3)
+        slow.go.release()
+        assert [str(one.exception(10)) for one in failed] == ["down"] * 3
+    slow.broken = False
+    slow.go.release()
+    assert batches.get("a", 10) == "A"
+
+
+def test_who_loses_patience_leaves_and_takes_no_turn_with_it() -> None:
+    slow = Slow()
+    batches: Batches[str, str] = Batches(slow, spacing=0)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(batches.get, "first", 10)
+        assert slow.began.acquire(timeout=10)
+        assert isinstance(pool.submit(batches.get, "late", 0.05).exception(10), TimeoutError)
+        slow.go.release()
+        assert first.result(10) == "FIRST"
+    slow.go.release()
+    assert batches.get("next", 10) == "NEXT"
+    assert slow.asked == [{"first"}, {"next"}]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.005)
 
 
 def test_l0_a_white_list_knows_fields_only(aws: Aws, tmp_path: Path) -> None:

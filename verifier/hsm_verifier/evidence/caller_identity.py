@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import http.client
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
-
-import requests
-from requests.adapters import HTTPAdapter
 
 from hsm_enrol.errors import WireError
 from hsm_enrol.wire import sts
 from hsm_enrol.wire.assertion import Assertion, IdentityRole
 from hsm_enrol.wire.strict import parse_json
+from hsm_verifier.evidence.sts_lines import StsLines
 from hsm_verifier.refusal import Refusal
 
-CONNECT_SECONDS, TOTAL_SECONDS = 3.0, 8.0
-MAX_BYTES = 64 * 1024
-TRIES = 2  # one retry, on connection errors only
+TOTAL_SECONDS = 8.0
+TRIES = 2  # one retry, on connection errors only, on a new connection: the first may have been open too long
 
 # STS error code -> reason (docs/protocol.md, "Problems"). Everything else that is a 4xx is `evidence_invalid`.
 _BUSY = frozenset(
@@ -36,18 +36,6 @@ class CallerIdentity:
     arn: str
 
 
-class _TrueName(HTTPAdapter):
-    """Connects to a configured address while SNI, certificate name and Host header stay AWS's own."""
-
-    def __init__(self, host: str) -> None:
-        self._host = host
-        super().__init__(max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Pin the name that the certificate must have."""
-        super().init_poolmanager(*args, server_hostname=self._host, assert_hostname=self._host, **kwargs)
-
-
 class StsClient:
     """Sends rebuilt GetCallerIdentity requests. `connect` ("host:port") is an egress of the site's own, "" AWS itself.
 
@@ -62,9 +50,8 @@ class StsClient:
         dns_suffixes: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Open nothing yet."""
-        self._connect = connect
-        self._verify: str | bool = ca_file or True
+        """Read the roots; connect when asked. Raises OSError, ssl.SSLError."""
+        self._lines = StsLines(connect=connect, ca_file=ca_file, clock=clock)
         self._suffixes = dict(dns_suffixes or {})
         self._clock = clock
 
@@ -104,40 +91,18 @@ class StsClient:
 
     def _send(self, host: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
         deadline = self._clock() + TOTAL_SECONDS
-        url = f"https://{self._connect or host}/"
         for left in range(TRIES - 1, -1, -1):
             try:
-                return self._once(url, host, headers, deadline)
-            except requests.exceptions.SSLError:
-                raise Refusal("upstream_busy", "V8 sts_tls", alarm=True) from None
-            except (requests.exceptions.RequestException, OSError):
+                reply = self._lines.post(host, headers, sts.BODY, deadline, fresh=not left)
+            except (OSError, http.client.HTTPException) as error:
+                # A kept connection may end in an SSLError too; on a new one it means that this is not STS.
+                if isinstance(error, ssl.SSLCertVerificationError) or (isinstance(error, ssl.SSLError) and not left):
+                    raise Refusal("upstream_busy", "V8 sts_tls", alarm=True) from None
                 if not left or self._clock() >= deadline:
                     raise Refusal("upstream_busy", "V8 sts_unreachable") from None
+            else:
+                return reply.status, reply.body
         raise AssertionError("the loop returns or raises")
-
-    def _once(self, url: str, host: str, headers: Mapping[str, str], deadline: float) -> tuple[int, bytes]:
-        with requests.Session() as session:
-            session.trust_env = False  # no proxy variables, no .netrc, no REQUESTS_CA_BUNDLE
-            session.headers.clear()
-            session.mount("https://", _TrueName(host))
-            left = max(0.1, deadline - self._clock())
-            with session.post(
-                url,
-                data=sts.BODY,
-                headers=dict(headers),
-                verify=self._verify,
-                timeout=(min(CONNECT_SECONDS, left), left),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                body = bytearray()
-                for chunk in response.iter_content(8192):
-                    body += chunk
-                    if len(body) > MAX_BYTES:
-                        raise Refusal("upstream_busy", "V8 sts_oversize", alarm=True)
-                    if self._clock() >= deadline:
-                        raise Refusal("upstream_busy", "V8 sts_slow")
-                return response.status_code, bytes(body)
 
 
 def read_answer(status: int, body: bytes) -> CallerIdentity:
@@ -145,8 +110,8 @@ def read_answer(status: int, body: bytes) -> CallerIdentity:
     try:
         found: Any = parse_json(body)
     except WireError:
-        raise Refusal("upstream_busy", "V8 sts_not_json", alarm=status == requests.codes.ok) from None
-    if status != requests.codes.ok:
+        raise Refusal("upstream_busy", "V8 sts_not_json", alarm=status == HTTPStatus.OK) from None
+    if status != HTTPStatus.OK:
         raise _refusal(status, found)
     try:
         result = found["GetCallerIdentityResponse"]["GetCallerIdentityResult"]
@@ -164,12 +129,12 @@ def _refusal(status: int, found: Any) -> Refusal:
     message = error.get("Message") if isinstance(error, dict) else None
     if not isinstance(code, str) or not isinstance(message, str):
         return Refusal("upstream_busy", "V8 sts_shape")
-    if status >= requests.codes.server_error or code in _BUSY:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _BUSY:
         return Refusal("upstream_busy", "V8 sts_busy")
     if message.startswith(_CLOCK):
         return Refusal("clock_skew", "V8 sts_date")
     if code in _STALE:
         return Refusal("nonce_stale", "V8 token_expired")
-    if not requests.codes.bad_request <= status < requests.codes.server_error:
+    if not HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return Refusal("upstream_busy", "V8 sts_status")
     return Refusal("evidence_invalid", "V8 sts_refused")

@@ -1,24 +1,24 @@
-"""Knows whether AWS signed an identity document: one CMS form, one pinned key, only verified bytes read (V5)."""
+"""Knows whether AWS signed an identity document: one signer, one pinned key, only verified bytes read (V5)."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import calendar
+import hashlib
 import json
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from asn1crypto import cms
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from hsm_enrol.wire import assertion
+from hsm_verifier.evidence.cms import RSA, RSA_SHA256, SHA256, CmsError, read_signed
 from hsm_verifier.refusal import Refusal
 
 MAX_DOCUMENT = 8 * 1024
@@ -58,63 +58,39 @@ class Documents:
         if not isinstance(key, rsa.RSAPublicKey):
             raise Refusal("upstream_busy", "V5 certificate_is_not_rsa", alarm=True)
         try:
-            der = base64.b64decode(rsa2048, validate=True)
+            cms = base64.b64decode(rsa2048, validate=True)
         except (binascii.Error, ValueError):
             raise _invalid("base64") from None
-        document = read_document(signed_content(der, key))
+        document = read_document(signed_content(cms, key))
         if document.region != region:
             raise _invalid("region_of_another_certificate")
         return document
 
 
-def signed_content(der: bytes, key: rsa.RSAPublicKey) -> bytes:
-    """Give the content that `key` signed: one DER SignedData, one SignerInfo, SHA-256 (RFC 5652). Raises Refusal.
+def signed_content(cms: bytes, key: rsa.RSAPublicKey) -> bytes:
+    """Give the content that `key` signed: one SignedData, one SignerInfo, SHA-256 (RFC 5652). Raises Refusal.
 
     Certificates inside are not looked at: the key is pinned. Signed attributes, when there are any, must hold the
     content's type and digest exactly once, and are what the signature is over (section 5.4).
     """
     try:
-        outer = cms.ContentInfo.load(der, strict=True)
-        if outer.dump(force=True) != der or outer["content_type"].native != "signed_data":
-            raise _invalid("not_der_signed_data")
-        signed = outer["content"]
-        signers = signed["signer_infos"]
-        content_info = signed["encap_content_info"]
-        if len(signers) != 1 or content_info["content_type"].native != "data":
-            raise _invalid("signer_infos")
-        signer = signers[0]
-        content = content_info["content"].native
-        if not isinstance(content, bytes) or not 0 < len(content) <= MAX_DOCUMENT:
-            raise _invalid("content")
-        if signer["digest_algorithm"]["algorithm"].native != "sha256":
-            raise _invalid("digest_algorithm")
-        if signer["signature_algorithm"]["algorithm"].native not in {"rsassa_pkcs1v15", "sha256_rsa"}:
-            raise _invalid("signature_algorithm")
-        attributes = signer["signed_attrs"]
-        message = content
-        if attributes.native is not None:
-            _check_attributes(attributes, content)
-            message = attributes.untag().dump()
-        signature = signer["signature"].native
-    except Refusal:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise _invalid("cms") from None
+        signed = read_signed(cms)
+    except CmsError as error:
+        raise _invalid(str(error)) from None
+    if not 0 < len(signed.content) <= MAX_DOCUMENT:
+        raise _invalid("content")
+    if signed.digest != SHA256:
+        raise _invalid("digest_algorithm")
+    if signed.algorithm not in {RSA, RSA_SHA256}:
+        raise _invalid("signature_algorithm")
+    if signed.attributes is not None and signed.claimed_digest != hashlib.sha256(signed.content).digest():
+        raise _invalid("signed_attributes")
+    message = signed.content if signed.attributes is None else signed.attributes
     try:
-        key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+        key.verify(signed.signature, message, padding.PKCS1v15(), hashes.SHA256())
     except InvalidSignature:
         raise _invalid("signature") from None
-    return content
-
-
-def _check_attributes(attributes: Any, content: bytes) -> None:
-    found: dict[str, list[Any]] = {}
-    for attribute in attributes:
-        found.setdefault(attribute["type"].native, []).append(attribute["values"].native)
-    digest = hashes.Hash(hashes.SHA256())
-    digest.update(content)
-    if found.get("content_type") != [["data"]] or found.get("message_digest") != [[digest.finalize()]]:
-        raise _invalid("signed_attributes")
+    return signed.content
 
 
 _GRAMMARS = {
@@ -157,7 +133,7 @@ def read_document(content: bytes) -> Document:
     )
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("duplicate name")

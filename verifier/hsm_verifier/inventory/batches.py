@@ -1,71 +1,150 @@
-"""Knows how to turn many look-ups into one: those that arrive together share one call, and answers live for seconds."""
+"""Knows how to turn many look-ups into few calls: who comes while one is under way shares the next; answers live on.
+
+An asker who finds nothing under way calls at once: a single instance waits for nobody. The busier it is, the more
+share a call, so that a fleet costs a number of calls that depends on how long it comes, not on how large it is.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable
-from concurrent.futures import Future
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from typing import Generic, Protocol, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
+class Bell(Protocol):
+    """What a thread waits for, as threading.Event."""
+
+    def set(self) -> None:
+        """Let the waiter go on."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait; False when the time is over."""
+
+    def clear(self) -> None:
+        """Make it ready to wait for again."""
+
+
 class Batches(Generic[K, V]):
     """Coalesces calls of `fetch(keys)`, which gives what it found; a key it does not give is absent (None).
 
-    The first asker waits `window` seconds for company, then fetches for all, at most `most` keys a call. What was found
-    is kept for `keep` seconds; absence is not kept. An exception of `fetch` reaches every asker of its batch.
+    One call at a time, two starts at least `spacing` seconds apart, at most `most` keys a call. What was found is kept
+    for `keep` seconds; absence is not kept. An exception of `fetch` reaches every asker of its batch.
     """
 
     def __init__(
         self,
         fetch: Callable[[list[K]], dict[K, V]],
         *,
-        window: float = 0.01,
+        spacing: float = 0.1,
         keep: float = 5.0,
         most: int = 200,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        bell: Callable[[], Bell] = threading.Event,
     ) -> None:
-        """Take times in seconds."""
-        self._fetch, self._window, self._keep, self._most = fetch, window, keep, most
-        self._clock, self._sleep = clock, sleep
+        """Take times in seconds. `clock` and `bell` are a simulation's when there is no time to wait for."""
+        self._fetch, self._spacing, self._keep, self._most = fetch, spacing, keep, most
+        self._clock, self._bell = clock, bell
         self._lock = threading.Lock()
-        self._waiting: dict[K, Future[V | None]] = {}
+        self._waiting: dict[K, list[_Seat[V]]] = {}
+        self._under_way: dict[K, list[_Seat[V]]] = {}
+        self._led = False
+        self._next_start = 0.0
         self._kept: dict[K, tuple[float, V]] = {}
+        self._sweep_at = 0.0
 
     def get(self, key: K, timeout: float) -> V | None:
         """Give the value of `key`, None when it is absent. Raises what `fetch` raised, TimeoutError."""
+        seat: _Seat[V] = _Seat(self._bell())
         with self._lock:
+            now = self._clock()
             kept = self._kept.get(key)
-            if kept is not None and kept[0] > self._clock():
+            if kept is not None and kept[0] > now:
                 return kept[1]
-            future = self._waiting.get(key)
-            leads = not self._waiting
-            if future is None:
-                future = self._waiting[key] = Future()
-        if leads:
-            self._sleep(self._window)
-            self._run()
-        return future.result(timeout)
+            (self._under_way if key in self._under_way else self._waiting).setdefault(key, []).append(seat)
+            seat.leads, self._led = not self._led, True
+        until = now + timeout
+        while not seat.done:
+            if seat.leads:
+                self._lead(seat)
+            elif not seat.bell.wait(max(0.0, until - self._clock())):
+                self._leave(key, seat)
+        return seat.result()
 
-    def _run(self) -> None:
+    def _leave(self, key: K, seat: _Seat[V]) -> None:
+        """Give up waiting; unless the answer, or the turn to ask for all, came in the same moment."""
         with self._lock:
-            batch, self._waiting = self._waiting, {}
-        keys = list(batch)
-        for at in range(0, len(keys), self._most):
-            part = keys[at : at + self._most]
-            try:
-                found = self._fetch(part)
-            except BaseException as error:  # noqa: BLE001  every asker of the batch hears of it, whatever it is
-                for key in part:
-                    batch[key].set_exception(error)
-                continue
-            with self._lock:
-                now = self._clock()
-                self._kept = {key: kept for key, kept in self._kept.items() if kept[0] > now}
-                self._kept |= {key: (now + self._keep, value) for key, value in found.items()}
-            for key in part:
-                batch[key].set_result(found.get(key))
+            if seat.done or seat.leads:
+                return
+            for seats in (self._waiting, self._under_way):
+                if seat in seats.get(key, []):
+                    seats[key].remove(seat)
+                    if not seats[key]:
+                        del seats[key]
+        raise TimeoutError
+
+    def _lead(self, seat: _Seat[V]) -> None:
+        """Make one call for those who wait, then let one of those who came meanwhile make the next."""
+        seat.leads = False
+        seat.bell.clear()
+        if (early := self._next_start - self._clock()) > 0:
+            seat.bell.wait(early)  # nobody rings: this is the pause that keeps calls apart
+        with self._lock:
+            keys = list(self._waiting)[: self._most]
+            self._under_way = {key: self._waiting.pop(key) for key in keys}
+            self._next_start = self._clock() + self._spacing
+        found: dict[K, V] = {}
+        error: BaseException | None = None
+        try:
+            if keys:
+                found = self._fetch(keys)
+        except BaseException as caught:  # noqa: BLE001  every asker of the batch hears of it, whatever it is
+            error = caught
+        with self._lock:
+            served, self._under_way = self._under_way, {}
+            self._remember(found)
+            following = next((seats[0] for seats in self._waiting.values()), None)
+            self._led = following is not None
+            if following is not None:
+                following.leads = True
+        for key, seats in served.items():
+            _tell(seats, found.get(key), error)
+        if following is not None:
+            following.bell.set()
+
+    def _remember(self, found: dict[K, V]) -> None:
+        now = self._clock()
+        if now >= self._sweep_at:  # so that sweeping costs little however much is kept
+            self._kept = {key: kept for key, kept in self._kept.items() if kept[0] > now}
+            self._sweep_at = now + self._keep
+        self._kept |= {key: (now + self._keep, value) for key, value in found.items()}
+
+
+class _Seat(Generic[V]):
+    """One asker who waits."""
+
+    __slots__ = ("_error", "_value", "bell", "done", "leads")
+
+    def __init__(self, bell: Bell) -> None:
+        self.bell = bell
+        self.done = False
+        self.leads = False
+        self._value: V | None = None
+        self._error: BaseException | None = None
+
+    def tell(self, value: V | None, error: BaseException | None) -> None:
+        self._value, self._error, self.done = value, error, True
+        self.bell.set()
+
+    def result(self) -> V | None:
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+def _tell(seats: Iterable[_Seat[V]], value: V | None, error: BaseException | None) -> None:
+    for seat in seats:
+        seat.tell(value, error)

@@ -7,22 +7,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from hsm_enrol.wire.assertion import Assertion
 from hsm_verifier.inventory.batches import Batches
+from hsm_verifier.inventory.clients import Clients, Place
 from hsm_verifier.inventory.facts import Facts
 from hsm_verifier.refusal import Refusal
 
-CALL_SECONDS = 8
 WAIT_SECONDS = 20.0
 PROFILE_SECONDS = 60.0  # instance profiles change rarely, and IAM is one global endpoint with small limits
 _THROTTLED = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled"})
 _DENIED = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "AuthFailure"})
 _REGION = frozenset({"InvalidClientTokenId", "OptInRequired", "InvalidAction"})
-Place = tuple[str, str]  # account, region
 
 
 class Ec2Inventory:
@@ -34,13 +31,9 @@ class Ec2Inventory:
         endpoint_url: str = "",
         assume_role: str = "",
         make_client: Callable[..., Any] | None = None,
-        window: float = 0.01,
     ) -> None:
         """`assume_role` is an ARN with `{account}` in it, "" for the VP's own credentials."""
-        self._endpoint = endpoint_url or None
-        self._assume_role = assume_role
-        self._make_client = make_client or boto3.client
-        self._window = window
+        self._clients = Clients(endpoint_url=endpoint_url, assume_role=assume_role, make_client=make_client)
         self._instances: dict[Place, Batches[str, Facts]] = {}
         self._profiles: dict[Place, Batches[str, frozenset[str]]] = {}
 
@@ -49,9 +42,7 @@ class Ec2Inventory:
         role, place = request.instance.role, (request.instance.account_id, request.instance.region)
         batches = self._instances.get(place)
         if batches is None:
-            batches = self._instances.setdefault(
-                place, Batches(lambda ids: self._describe(place, ids), window=self._window)
-            )
+            batches = self._instances.setdefault(place, Batches(lambda ids: self._describe(place, ids)))
         facts: Facts | None = self._ask(batches, request.sub)
         if facts is None:
             raise Refusal("not_visible_yet", "V9 not_found")
@@ -65,7 +56,7 @@ class Ec2Inventory:
         batches = self._profiles.get(place)
         if batches is None:
             batches = self._profiles.setdefault(
-                place, Batches(lambda names: self._list_profiles(place, names), window=0, keep=PROFILE_SECONDS)
+                place, Batches(lambda names: self._list_profiles(place, names), keep=PROFILE_SECONDS)
             )
         return self._ask(batches, role) or frozenset()
 
@@ -79,7 +70,7 @@ class Ec2Inventory:
 
     def _describe(self, place: Place, ids: list[str]) -> dict[str, Facts]:
         """One DescribeInstances for all: the filter does not fail on an unknown id, it leaves it out."""
-        client = self._client("ec2", place)
+        client = self._clients.get("ec2", place)
         found = {}
         pages = client.get_paginator("describe_instances").paginate(Filters=[{"Name": "instance-id", "Values": ids}])
         for page in pages:
@@ -89,7 +80,7 @@ class Ec2Inventory:
         return found
 
     def _list_profiles(self, place: Place, roles: list[str]) -> dict[str, frozenset[str]]:
-        client = self._client("iam", place)
+        client = self._clients.get("iam", place)
         found = {}
         for role in roles:
             try:
@@ -100,23 +91,6 @@ class Ec2Inventory:
                     raise
                 found[role] = frozenset()
         return found
-
-    def _client(self, service: str, place: Place) -> Any:
-        account, region = place
-        config = Config(
-            connect_timeout=3, read_timeout=CALL_SECONDS, retries={"mode": "standard", "total_max_attempts": 3}
-        )
-        keys: dict[str, Any] = {}
-        if self._assume_role:
-            sts = self._make_client("sts", region_name=region, endpoint_url=self._endpoint, config=config)
-            role = self._assume_role.replace("{account}", account)
-            got = sts.assume_role(RoleArn=role, RoleSessionName="hsm-verifier")["Credentials"]
-            keys = {
-                "aws_access_key_id": got["AccessKeyId"],
-                "aws_secret_access_key": got["SecretAccessKey"],
-                "aws_session_token": got["SessionToken"],
-            }
-        return self._make_client(service, region_name=region, endpoint_url=self._endpoint, config=config, **keys)
 
 
 def refusal_of(error: ClientError) -> Refusal:
