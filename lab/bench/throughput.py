@@ -1,0 +1,218 @@
+"""Knows how many instances a second one verifier serves, how long each waits and what each costs.
+
+`python -m lab.bench.throughput` runs the real `hsm-verifier serve` (TLS, durable ledger and audit) for fleets at 1, 8
+and 64 clients, and once with restarts under load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from hsm_enrol.wire.keys import public_to_pem
+from hsm_enrol.wire.seal import KEMS
+from lab.bench.asker import Facts
+from lab.bench.site import ROOT, AwsApart, Verifier, aws_apart, child_environment, verifier
+
+WARM = 16  # enrolments before the clock starts: the PIN is proven, pools are open
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a fleet asks. `connections` is `fresh` (one an enrolment), `each` (one a request) or `kept`."""
+
+    clients: int
+    connections: str = "fresh"
+    kem: str = KEMS[0]
+    processes: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """One run. Latencies in milliseconds of a whole enrolment, CPU in milliseconds an enrolment."""
+
+    clients: int
+    connections: str
+    enrolled: int
+    per_second: float
+    p50: float
+    p99: float
+    answer_p50: float
+    answer_p99: float
+    server_cpu: float
+    server_system: float
+    generator_cpu: float
+    aws_cpu: float
+    server_peak_mib: float
+    broken: dict[str, int]
+
+
+def measure(
+    site: Verifier, aws: AwsApart, fleet: list[Facts], plan: Plan, meanwhile: Callable[[], None] | None = None
+) -> Figures:
+    """Enrol a fleet; `meanwhile` runs beside it. With restarts the server's CPU is only the last process's."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=site.folder)))
+        generators = [_Generator(place, stack) for place in _orders(folder, site, fleet, plan)]
+        for one in generators:
+            one.wait_ready()
+        server, played = site.used(), aws.used()
+        for one in generators:
+            one.go()
+        if meanwhile:
+            meanwhile()
+        told = [one.result() for one in generators]
+        server_after, played_after = site.used(), aws.used()
+    whole = sorted(value for one in told for value in one["whole"])
+    answers = sorted(value for one in told for value in one["exchange"])
+    count = len(whole)
+    if sum(one["opened"] for one in told) != count or count != len(fleet):
+        raise RuntimeError(f"{count} of {len(fleet)} were served")
+    each = 1e3 / count
+    return Figures(
+        clients=plan.clients,
+        connections=plan.connections,
+        enrolled=count,
+        per_second=count / max(one["wall"] for one in told),
+        p50=statistics.median(whole),
+        p99=percentile(whole, 0.99),
+        answer_p50=statistics.median(answers),
+        answer_p99=percentile(answers, 0.99),
+        server_cpu=(server_after.cpu - server.cpu) * each,
+        server_system=(server_after.system - server.system) * each,
+        generator_cpu=sum(one["cpu"] for one in told) * each,
+        aws_cpu=(played_after.cpu - played.cpu) * each,
+        server_peak_mib=server_after.peak_mib,
+        broken=dict(sum((Counter(one["broken"]) for one in told), Counter())),
+    )
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Give the value that `share` of the sorted values do not exceed."""
+    return values[min(len(values) - 1, int(len(values) * share))]
+
+
+class _Generator:
+    """A load generator's process."""
+
+    def __init__(self, orders: Path, stack: ExitStack) -> None:
+        command = [sys.executable, "-m", "lab.bench.load", str(orders)]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=ROOT, env=child_environment(), stdin=pipe, stdout=pipe, text=True)
+        stack.callback(self._end)
+
+    def wait_ready(self) -> None:
+        if _open(self._process.stdout).readline() != "ready\n":
+            raise RuntimeError("a load generator did not start")
+
+    def go(self) -> None:
+        stdin = _open(self._process.stdin)
+        stdin.write("go\n")
+        stdin.flush()
+
+    def result(self) -> dict:
+        return json.loads(_open(self._process.stdout).readline())
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def _open(pipe: IO[str] | None) -> IO[str]:
+    if pipe is None:
+        raise TypeError("the process has no such pipe")
+    return pipe
+
+
+def _orders(folder: Path, site: Verifier, fleet: list[Facts], plan: Plan) -> list[Path]:
+    """Divide clients and fleet among the processes."""
+    processes = min(plan.processes, plan.clients)
+    party, places = site.party, []
+    for number in range(processes):
+        orders = {
+            "host": site.address[0],
+            "port": site.address[1],
+            "audience": party.audience,
+            "answer_key": public_to_pem(party.answer_key).decode(),
+            "ca_file": str(site.folder / "verifier-ca.pem"),
+            "connections": plan.connections,
+            "kem": plan.kem,
+            "clients": plan.clients // processes + (number < plan.clients % processes),
+            "fleet": [one.to_json() for one in fleet[number::processes]],
+        }
+        place = folder / f"orders-{number}.json"
+        place.touch(0o600)
+        place.write_text(json.dumps(orders))
+        places.append(place)
+    return places
+
+
+def restarting(site: Verifier, times: int, between: float) -> Callable[[], None]:
+    """Give what restarts the verifier so many times, `between` seconds apart."""
+
+    def work() -> None:
+        for _ in range(times):
+            threading.Event().wait(between)
+            site.stop()
+            site.start()
+
+    return work
+
+
+HEADING = "clients  connections  enrolled    /s   p50 ms   p99 ms  answer p99   CPU ms: server  generator  AWS"
+
+
+def line(one: Figures) -> str:
+    """Write one run as a line of the table."""
+    return (
+        f"{one.clients:7}  {one.connections:11}  {one.enrolled:8}  {one.per_second:4.0f}  {one.p50:7.1f}  {one.p99:7.1f}"
+        f"  {one.answer_p99:10.1f}  {one.server_cpu:14.2f}  {one.generator_cpu:9.2f}  {one.aws_cpu:4.2f}"
+    )
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(prog="throughput", description=__doc__)
+    parser.add_argument("--count", type=int, default=1500, help="enrolments at each number of clients")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument("--connections", choices=("fresh", "each", "kept"), default="fresh")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--server", default="", help="TOML for [server]")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="hsm-bench-") as folder:
+        place = Path(folder)
+        with (
+            aws_apart(place, args.count * len(args.clients) + WARM) as aws,
+            verifier(place / "vp", aws, server=args.server.replace("\\n", "\n")) as site,
+        ):
+            fleet = aws.fleet()
+            warm, fleet = fleet[:WARM], fleet[WARM:]
+            measure(site, aws, warm, Plan(clients=1))
+            print(HEADING)
+            found = []
+            for number, clients in enumerate(args.clients):
+                part = fleet[number * args.count : (number + 1) * args.count]
+                found.append(
+                    measure(
+                        site, aws, part, Plan(clients=clients, connections=args.connections, processes=args.processes)
+                    )
+                )
+                print(line(found[-1]), found[-1].broken or "", flush=True)
+        print(aws.counted)
+    if args.json:
+        args.json.write_text(json.dumps([asdict(one) for one in found], indent=1))
+
+
+if __name__ == "__main__":
+    main()
