@@ -304,7 +304,7 @@ def test_lg4_a_key_copied_to_a_second_instance_is_refused_with_an_alarm(store: S
     to_taken(store)
     clone = replace(CLAIM, instance_id="i-0fedcba9876543210")
     assert ask(store, clone) == "not_admitted 403!"
-    assert known.look_up(store, clone.instance_id, None) is None
+    assert known.look_up(store, clone.instance_id, clone.owner, None).known is None
 
 
 def test_lg4_a_key_that_was_replaced_stays_bound_to_its_instance(store: Store) -> None:
@@ -361,7 +361,7 @@ def test_without_first_time_nobody_becomes_a_first_owner(store: Store) -> None:
 def test_the_newest_facts_are_remembered_and_the_document_never_goes_back(store: Store) -> None:
     assert ask(store, replace(CLAIM, pending_time=500.0)) == "new"
     assert ask(store, replace(AGAIN, pending_time=400.0, launch_time=1500.0, group="db")) == "again"
-    found = known.look_up(store, INSTANCE, None)
+    found = known.look_up(store, INSTANCE, "", None).known
     assert found == known.Known(owner=OWNER, group="db", pending_time=500.0, have_confirmed=False)
     with store.reading() as tx:
         assert tx.execute(select(instances.c.launch_time)).scalar_one() == 1500.0

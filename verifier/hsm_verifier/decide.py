@@ -19,6 +19,7 @@ from hsm_verifier.ledger import known as ledger_known
 from hsm_verifier.ledger import sightings
 from hsm_verifier.ledger.known import Known
 from hsm_verifier.ledger.rows import Claim
+from hsm_verifier.ledger.sightings import Waits
 from hsm_verifier.ledger.take import Held, Taken, confirm_have, take
 from hsm_verifier.policy import LEVELS
 from hsm_verifier.refusal import Refusal
@@ -78,6 +79,7 @@ class Case:
     shown: str
     document: Document | None
     known: Known | None
+    waits: Waits | None
 
     @property
     def first_time(self) -> bool:
@@ -91,11 +93,18 @@ def decide(body: bytes, source: str, world: World, trail: Trail) -> bytes:
     trail.facts |= about(request)
     shown = check_request(request, world)
     document = check_document(request, shown, world)
-    known = ledger_known.look_up(world.store, request.sub, request.have)
-    if known is not None and known.owner != request.cnf.thumbprint:
-        trail.facts["served_to"] = known.owner
-    check_pending_time(document, known)
-    case = Case(request=request, source=source, shown=shown, document=document, known=known)
+    standing = ledger_known.look_up(world.store, request.sub, request.cnf.thumbprint, request.have)
+    if standing.known is not None and standing.known.owner != request.cnf.thumbprint:
+        trail.facts["served_to"] = standing.known.owner
+    check_pending_time(document, standing.known)
+    case = Case(
+        request=request,
+        source=source,
+        shown=shown,
+        document=document,
+        known=standing.known,
+        waits=standing.waits,
+    )
     if (answer := answer_known(case, world, trail)) is not None:
         return answer
     level = prove(case, world, trail)
@@ -191,9 +200,8 @@ def answer_known(case: Case, world: World, trail: Trail) -> bytes | None:
         if entry and entry.serial == request.have and _has_it(known, request, world):
             trail.facts |= {"how": "current", "group": known.group, "serial": entry.serial}
             return _seal(request, entry, world, state="current", trial=False)
-    if known is None and request.pin:
-        group = sightings.held_group(world.store, request.sub, owner)
-        entry = world.vault.current(group) if group else None
+    if case.waits and request.pin:
+        entry = world.vault.current(case.waits.group)
         if entry and entry.gate and ledger_known.gate_closed(world.store, entry.gate, request.sub):
             trail.proved = True  # this key passed V8 when it was first held
             raise Refusal("hold", "V13 held_again", retry_after=world.rng.uniform(*HOLD))
@@ -236,13 +244,12 @@ def look(case: Case, level: str, world: World) -> Facts:
 def judge(case: Case, facts: Facts, level: str, world: World, trail: Trail) -> Group:
     """V10 to V12: fields, source and windows; then the group's own level and kem. Gives the group."""
     request = case.request
-    waits_since = sightings.first_pass(world.store, request.sub, request.cnf.thumbprint) if case.first_time else None
     verdict = world.policy.judge(
         request,
         facts,
         case.document,
         source=case.source,
-        now=world.clock() if waits_since is None else waits_since,
+        now=world.clock() if case.waits is None else case.waits.since,
         first_time=case.first_time,
     )
     words = tuple(str(item) for item in verdict.mismatches)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, or_, select, update
+from sqlalchemy import Connection, and_, case, exists, or_, select, update
 
 from hsm_verifier.ledger.schema import db_now, gates, slots
+from hsm_verifier.ledger.statements import Statement, given
 from hsm_verifier.ledger.store import insert_or_nothing
 
 LEASE = 600.0  # seconds a trial may take
@@ -40,50 +41,57 @@ class Entry(Enum):
     NEWLY_HALTED = "newly_halted"
 
 
-def _row(key: GateKey) -> ColumnElement[bool]:
-    return and_(gates.c.pin_id == key.pin_id, gates.c.members == key.members_text())
+_ROW = and_(gates.c.pin_id == given("pin_id"), gates.c.members == given("members"))
+_UNPROVEN = gates.c.state == "UNPROVEN"
+_MINE = gates.c.trial == given("instance")
+_OVER = gates.c.until <= db_now()
+_NOBODYS = {gates.c.trial: None, gates.c.nonce: None, gates.c.until: None, gates.c.trying: 0}
+
+_MAKE = Statement(
+    lambda tx: insert_or_nothing(tx, gates).values(
+        pin_id=given("pin_id"), members=given("members"), state="UNPROVEN", trying=0, tries=0
+    )
+)
+# Lease over after `trying`: nobody knows how the try ended, so it counts as a wrong one.
+_COUNT_LOST_TRY = Statement(
+    lambda _: (
+        update(gates)
+        .where(_ROW, _UNPROVEN, gates.c.trying == 1, _OVER)
+        .values(
+            {
+                gates.c.tries: gates.c.tries + 1,
+                gates.c.state: case((gates.c.tries + 1 >= MAX_TRIES, "HALTED"), else_="UNPROVEN"),
+                **_NOBODYS,
+            }
+        )
+    )
+)
+_CLAIM_TRIAL = Statement(
+    lambda _: (
+        update(gates)
+        .where(_ROW, _UNPROVEN, gates.c.trying == 0, or_(gates.c.trial.is_(None), _MINE, _OVER))
+        .values(
+            {
+                gates.c.trial: given("instance"),
+                gates.c.nonce: given("nonce"),
+                # The same instance asking again keeps its old lease: a crash loop must not hold the fleet for ever.
+                gates.c.until: case((and_(_MINE, gates.c.until > db_now()), gates.c.until), else_=db_now() + LEASE),
+            }
+        )
+    )
+)
+_LOOK_AND_KEEP = Statement(lambda _: select(gates.c.state).where(_ROW).with_for_update(read=True))
 
 
 def enter(tx: Connection, key: GateKey, instance_id: str, nonce: str) -> Entry:
     """Ask for the PIN: it is proven, or this instance gets the trial, or it waits. Part of V15's transaction."""
-    tx.execute(
-        insert_or_nothing(tx, gates).values(
-            pin_id=key.pin_id, members=key.members_text(), state="UNPROVEN", trying=0, tries=0
-        )
-    )
-    # Lease over after `trying`: nobody knows how the try ended, so it counts as a wrong one.
-    counted = tx.execute(
-        update(gates)
-        .where(_row(key), gates.c.state == "UNPROVEN", gates.c.trying == 1, gates.c.until <= db_now())
-        .values(
-            tries=gates.c.tries + 1,
-            trial=None,
-            nonce=None,
-            until=None,
-            trying=0,
-            state=case((gates.c.tries + 1 >= MAX_TRIES, "HALTED"), else_="UNPROVEN"),
-        )
-    ).rowcount
-    claimed = tx.execute(
-        update(gates)
-        .where(
-            _row(key),
-            gates.c.state == "UNPROVEN",
-            gates.c.trying == 0,
-            or_(gates.c.trial.is_(None), gates.c.trial == instance_id, gates.c.until <= db_now()),
-        )
-        .values(
-            trial=instance_id,
-            nonce=nonce,
-            # The same instance asking again keeps its old lease: a crash loop must not hold the fleet for ever.
-            until=case(
-                (and_(gates.c.trial == instance_id, gates.c.until > db_now()), gates.c.until), else_=db_now() + LEASE
-            ),
-        )
-    ).rowcount
-    if claimed:
+    row = {"pin_id": key.pin_id, "members": key.members_text()}
+    _MAKE.count(tx, **row)
+    counted = _COUNT_LOST_TRY.count(tx, **row)
+    if _CLAIM_TRIAL.count(tx, **row, instance=instance_id, nonce=nonce):
         return Entry.TRIAL
-    state = tx.execute(select(gates.c.state).where(_row(key)).with_for_update(read=True)).scalar_one()
+    found = _LOOK_AND_KEEP.row(tx, **row)
+    state = None if found is None else found[0]
     if state == "PROVEN":
         return Entry.OPEN
     if state == "HALTED":
@@ -91,83 +99,64 @@ def enter(tx: Connection, key: GateKey, instance_id: str, nonce: str) -> Entry:
     return Entry.HELD
 
 
+_STILL_CLOSED = Statement(
+    lambda _: select(gates.c.state).where(
+        _ROW,
+        or_(
+            gates.c.state == "HALTED",
+            and_(
+                _UNPROVEN,
+                gates.c.trial.is_not(None),
+                gates.c.trial != given("instance"),
+                gates.c.until > db_now(),
+            ),
+        ),
+    )
+)
+
+
 def still_closed(tx: Connection, key: GateKey, instance_id: str) -> bool:
     """V7: tell, by reading alone, whether asking again would only be held again."""
-    found = tx.execute(
-        select(gates.c.state).where(
-            _row(key),
-            or_(
-                gates.c.state == "HALTED",
-                and_(
-                    gates.c.state == "UNPROVEN",
-                    gates.c.trial.is_not(None),
-                    gates.c.trial != instance_id,
-                    gates.c.until > db_now(),
-                ),
-            ),
-        )
-    ).first()
+    found = _STILL_CLOSED.row(tx, pin_id=key.pin_id, members=key.members_text(), instance=instance_id)
     return found is not None
 
 
-def _of_answer(instance_id: str, serial: int, nonce: str) -> ColumnElement[bool]:
-    """Give the condition that a gate row is the one whose PIN the slot's last answer carried."""
-    return exists(
-        select(slots.c.serial).where(
-            slots.c.instance_id == instance_id,
-            slots.c.serial == serial,
-            slots.c.nonce == nonce,
-            slots.c.pin_id == gates.c.pin_id,
-            slots.c.members == gates.c.members,
-        )
+# The gate's row whose PIN the slot's last answer carried.
+_OF_ANSWER = exists(
+    select(slots.c.serial).where(
+        slots.c.instance_id == given("instance"),
+        slots.c.serial == given("serial"),
+        slots.c.nonce == given("nonce"),
+        slots.c.pin_id == gates.c.pin_id,
+        slots.c.members == gates.c.members,
     )
+)
+_LEASE_IS_MINE = and_(_UNPROVEN, _MINE, gates.c.nonce == given("nonce"))
+_BEGIN_TRYING = Statement(
+    lambda _: (
+        update(gates)
+        .where(_OF_ANSWER, or_(gates.c.state == "PROVEN", and_(_LEASE_IS_MINE, gates.c.until > db_now())))
+        .values(trying=case((gates.c.state == "PROVEN", 0), else_=1))
+    )
+)
+_PROVE = Statement(lambda _: update(gates).where(_OF_ANSWER, _UNPROVEN).values({gates.c.state: "PROVEN", **_NOBODYS}))
+# Also when it was proven before: the HSM's side changed, and every further host would burn a try.
+_HALT = Statement(
+    lambda _: update(gates).where(_OF_ANSWER, gates.c.state != "HALTED").values({gates.c.state: "HALTED", **_NOBODYS})
+)
+_FREE = Statement(lambda _: update(gates).where(_OF_ANSWER, _LEASE_IS_MINE).values(_NOBODYS))
+_SETTLING = {"accepted": (_PROVE, "proven"), "refused": (_HALT, "halted")}
 
 
 def begin_trying(tx: Connection, instance_id: str, serial: int, nonce: str) -> bool:
     """Note `trying`; False when the lease is no longer this answer's, so the tool must not run."""
-    noted = tx.execute(
-        update(gates)
-        .where(
-            _of_answer(instance_id, serial, nonce),
-            or_(
-                gates.c.state == "PROVEN",
-                and_(
-                    gates.c.state == "UNPROVEN",
-                    gates.c.trial == instance_id,
-                    gates.c.nonce == nonce,
-                    gates.c.until > db_now(),
-                ),
-            ),
-        )
-        .values(trying=case((gates.c.state == "PROVEN", 0), else_=1))
-    ).rowcount
-    return noted == 1
+    return _BEGIN_TRYING.count(tx, instance=instance_id, serial=serial, nonce=nonce) == 1
 
 
 def settle(tx: Connection, instance_id: str, serial: int, nonce: str, pin: str) -> str:
     """Note how the PIN fared: gives "proven", "halted", "freed", or "" when nothing changed."""
-    mine = _of_answer(instance_id, serial, nonce)
-    if pin == "accepted":
-        done = tx.execute(
-            update(gates)
-            .where(mine, gates.c.state == "UNPROVEN")
-            .values(state="PROVEN", trial=None, nonce=None, until=None, trying=0)
-        ).rowcount
-        return "proven" if done else ""
-    if pin == "refused":
-        # Also when it was proven before: the HSM's side changed, and every further host would burn a try.
-        done = tx.execute(
-            update(gates)
-            .where(mine, gates.c.state != "HALTED")
-            .values(state="HALTED", trial=None, nonce=None, until=None, trying=0)
-        ).rowcount
-        return "halted" if done else ""
-    done = tx.execute(
-        update(gates)
-        .where(mine, gates.c.state == "UNPROVEN", gates.c.trial == instance_id, gates.c.nonce == nonce)
-        .values(trial=None, nonce=None, until=None, trying=0)
-    ).rowcount
-    return "freed" if done else ""
+    statement, word = _SETTLING.get(pin, (_FREE, "freed"))
+    return word if statement.count(tx, instance=instance_id, serial=serial, nonce=nonce) else ""
 
 
 def resume(tx: Connection, pin_id: str) -> int:

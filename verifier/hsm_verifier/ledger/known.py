@@ -9,6 +9,8 @@ from sqlalchemy import exists, select
 from hsm_verifier.ledger import gate
 from hsm_verifier.ledger.gate import GateKey
 from hsm_verifier.ledger.schema import instances, slots
+from hsm_verifier.ledger.sightings import Waits, waits
+from hsm_verifier.ledger.statements import Statement, given
 from hsm_verifier.ledger.store import Store
 
 
@@ -22,21 +24,38 @@ class Known:
     have_confirmed: bool
 
 
-def look_up(store: Store, instance_id: str, have: int | None) -> Known | None:
-    """Give what the ledger knows of an instance, None when it was never served."""
-    confirmed = exists(
-        select(slots.c.serial).where(
-            slots.c.instance_id == instance_id, slots.c.serial == have, slots.c.state == "CONFIRMED"
-        )
-    )
-    found = select(instances.c.owner, instances.c.grp, instances.c.pending_time, confirmed).where(
-        instances.c.instance_id == instance_id
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How an asker stands before anything is decided: `known` when it was served, `waits` when its key was held."""
+
+    known: Known | None
+    waits: Waits | None
+
+
+_KNOWN = Statement(
+    lambda _: select(
+        instances.c.owner,
+        instances.c.grp,
+        instances.c.pending_time,
+        exists(
+            select(slots.c.serial).where(
+                slots.c.instance_id == given("instance"),
+                slots.c.serial == given("have"),
+                slots.c.state == "CONFIRMED",
+            )
+        ),
+    ).where(instances.c.instance_id == given("instance"))
+)
+
+
+def look_up(store: Store, instance_id: str, owner: str, have: int | None) -> Standing:
+    """Give what the ledger knows of an instance; `owner` is the asking key's thumbprint."""
     with store.reading() as tx:
-        row = tx.execute(found).first()
-    if row is None:
-        return None
-    return Known(owner=row[0], group=row[1], pending_time=row[2], have_confirmed=bool(row[3]) and have is not None)
+        row = _KNOWN.row(tx, instance=instance_id, have=have)
+        if row is None:
+            return Standing(known=None, waits=waits(tx, instance_id, owner))
+    known = Known(owner=row[0], group=row[1], pending_time=row[2], have_confirmed=bool(row[3]) and have is not None)
+    return Standing(known=known, waits=None)
 
 
 def gate_closed(store: Store, key: GateKey, instance_id: str) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy import and_, func, select, update
 from hsm_verifier.ledger import gate
 from hsm_verifier.ledger.rows import is_owner, lock
 from hsm_verifier.ledger.schema import db_now, instances, slots
+from hsm_verifier.ledger.statements import Statement, given
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.refusal import Refusal
 
@@ -34,16 +35,33 @@ class Noted:
     alarm: bool
 
 
+_SLOT = and_(slots.c.instance_id == given("instance"), slots.c.serial == given("serial"))
+_HERE = and_(_SLOT, slots.c.nonce == given("nonce"))
+_OWNER_JWK = Statement(
+    lambda _: select(instances.c.jwk).join(slots, slots.c.instance_id == instances.c.instance_id).where(_SLOT)
+)
+_WITHOUT_PIN = Statement(lambda _: select(slots.c.serial).where(_HERE, slots.c.pin_id.is_(None)))
+_WRITE = Statement(
+    lambda _: (
+        update(slots)
+        .where(_HERE, slots.c.state == "TAKEN")
+        .values(result=given("result"), code=given("code"), pin=given("pin"))
+    )
+)
+_CONFIRM = Statement(
+    lambda _: (
+        update(slots)
+        .where(_HERE, slots.c.state == "TAKEN")
+        .values(state="CONFIRMED", confirmed_at=func.coalesce(slots.c.confirmed_at, db_now()))
+    )
+)
+
+
 def owner_jwk(store: Store, instance_id: str, serial: int) -> str | None:
     """Give the JWK of the owner of a slot, or None when there is no such slot."""
-    found = (
-        select(instances.c.jwk)
-        .join(slots, slots.c.instance_id == instances.c.instance_id)
-        .where(slots.c.instance_id == instance_id, slots.c.serial == serial)
-    )
     with store.reading() as tx:
-        value = tx.execute(found).scalar_one_or_none()
-    return None if value is None else str(value)
+        found = _OWNER_JWK.row(tx, instance=instance_id, serial=serial)
+    return None if found is None else str(found[0])
 
 
 def note(store: Store, told: Note) -> Noted:
@@ -63,18 +81,11 @@ def note(store: Store, told: Note) -> Noted:
             permitted = True
         if not (lock(tx, told.instance_id) and is_owner(tx, told.instance_id, told.owner)):
             raise Refusal("not_admitted", "R owner_changed")
-        here = and_(slots.c.instance_id == told.instance_id, slots.c.serial == told.serial, slots.c.nonce == told.nonce)
-        if not permitted and tx.execute(select(slots.c.serial).where(here, slots.c.pin_id.is_(None))).first() is None:
+        here = {"instance": told.instance_id, "serial": told.serial, "nonce": told.nonce}
+        if not permitted and _WITHOUT_PIN.row(tx, **here) is None:
             raise Refusal("hold", "V13 trial_over", retry_after=30.0)
-        written = tx.execute(
-            update(slots).where(here, slots.c.state == "TAKEN").values(result=told.result, code=told.code, pin=told.pin)
-        ).rowcount
+        written = _WRITE.count(tx, **here, result=told.result, code=told.code, pin=told.pin)
         effect += ["noted"] if written else []
         if told.result == "installed":
-            confirmed = tx.execute(
-                update(slots)
-                .where(here, slots.c.state == "TAKEN")
-                .values(state="CONFIRMED", confirmed_at=func.coalesce(slots.c.confirmed_at, db_now()))
-            ).rowcount
-            effect += ["confirmed"] if confirmed else []
+            effect += ["confirmed"] if _CONFIRM.count(tx, **here) else []
     return Noted(effect=tuple(effect), alarm="halted" in effect)

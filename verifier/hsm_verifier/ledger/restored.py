@@ -10,6 +10,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, and_, exists, select, update
 
 from hsm_verifier.ledger.schema import db_now, gates, grants, meta, owners, slots
+from hsm_verifier.ledger.statements import Statement, given
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.witness import Witness
 
@@ -20,17 +21,28 @@ class OlderCopy(Exception):
     """The ledger lacks a decision that was committed."""
 
 
-def lacks(tx: Connection, witness: Witness) -> bool:
-    """Tell whether the slot was never taken here or the key never accepted: neither is ever forgotten otherwise."""
-    slot = exists(
-        select(slots.c.serial).where(slots.c.instance_id == witness.instance_id, slots.c.serial == witness.serial)
-    )
-    key = exists(
-        select(owners.c.thumbprint).where(
-            owners.c.thumbprint == witness.owner, owners.c.instance_id == witness.instance_id
+_HAS = Statement(
+    lambda _: select(
+        and_(
+            exists(
+                select(slots.c.serial).where(
+                    slots.c.instance_id == given("instance"), slots.c.serial == given("serial")
+                )
+            ),
+            exists(
+                select(owners.c.thumbprint).where(
+                    owners.c.thumbprint == given("owner"), owners.c.instance_id == given("instance")
+                )
+            ),
         )
     )
-    return not tx.execute(select(and_(slot, key))).scalar_one()
+)
+
+
+def lacks(tx: Connection, witness: Witness) -> bool:
+    """Tell whether the slot was never taken here or the key never accepted: neither is ever forgotten otherwise."""
+    found = _HAS.row(tx, instance=witness.instance_id, serial=witness.serial, owner=witness.owner)
+    return not (found and found[0])
 
 
 def guard(store: Store, tx: Connection) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, literal, or_, select, update
+from sqlalchemy import Connection, and_, case, exists, func, literal, or_, select, update
 
 from hsm_verifier.ledger.gate import GateKey
 from hsm_verifier.ledger.schema import db_now, grants, instances, meta, owners, slots
+from hsm_verifier.ledger.statements import Statement, given
 from hsm_verifier.ledger.store import insert_or_nothing
 from hsm_verifier.refusal import Refusal
 
@@ -39,211 +40,310 @@ class Claim:
     gate: GateKey | None
 
 
-def bind_key(tx: Connection, claim: Claim) -> None:
-    """LG4: this key is this instance's, now and for ever, or it is a copy."""
-    if tx.execute(
-        insert_or_nothing(tx, owners).values(thumbprint=claim.owner, instance_id=claim.instance_id, since=db_now())
-    ).rowcount:
-        return
-    ours = update(owners).where(owners.c.thumbprint == claim.owner, owners.c.instance_id == claim.instance_id)
-    if not tx.execute(ours.values(instance_id=claim.instance_id)).rowcount:
-        raise Refusal("not_admitted", "LG4 key_of_another_instance", alarm=True)
+_OURS = instances.c.instance_id == given("instance")
+_SLOT = and_(slots.c.instance_id == given("instance"), slots.c.serial == given("serial"))
+_ANSWER = {
+    slots.c.nonce: given("nonce"),
+    slots.c.level: given("level"),
+    slots.c.grp: given("group"),
+    slots.c.trial: given("trial"),
+    slots.c.pin_id: given("pin_id"),
+    slots.c.members: given("members"),
+}
+"""What a slot remembers of its last answer."""
 
 
-def begin(tx: Connection, claim: Claim, *, needs_open: bool) -> bool:
-    """O4 (a): become the instance's first owner. In operator mode (LG5) only a grant may do that."""
-    row = {
-        "instance_id": claim.instance_id,
-        "owner": claim.owner,
-        "jwk": claim.jwk,
-        "grp": claim.group,
-        "launch_time": claim.launch_time,
-        "pending_time": claim.pending_time,
-        "takeovers": 0,
-    }
-    columns = {name: literal(value, instances.c[name].type) for name, value in row.items()}
-    mode_open = exists(select(meta.c.name).where(meta.c.name == "mode", meta.c.value == "open"))
-    source = select(*columns.values(), db_now()).where(mode_open if needs_open else literal(value=True))
-    statement = insert_or_nothing(tx, instances).from_select([*columns, "asked"], source)
-    return tx.execute(statement).rowcount == 1
-
-
-def lock(tx: Connection, instance_id: str) -> bool:
-    """Take the instance's row lock; False when it was never served."""
-    return (
-        tx.execute(update(instances).where(instances.c.instance_id == instance_id).values(asked=db_now())).rowcount > 0
-    )
-
-
-def is_owner(tx: Connection, instance_id: str, owner: str) -> bool:
-    """Tell whether this key owns the instance, by an update that also keeps the row lock."""
-    mine = update(instances).where(instances.c.instance_id == instance_id, instances.c.owner == owner)
-    return tx.execute(mine.values(asked=db_now())).rowcount == 1
-
-
-def refresh_instance(tx: Connection, claim: Claim) -> None:
-    """Keep what AWS says of the owner's instance today: group, start, document."""
-    values: dict[str, object] = {"grp": claim.group}
-    if claim.launch_time is not None:
-        values["launch_time"] = claim.launch_time
-    if claim.pending_time is not None:  # V6 has compared; keep the later in case another request was quicker
-        pending = instances.c.pending_time
-        values["pending_time"] = case(
-            (or_(pending.is_(None), pending < claim.pending_time), claim.pending_time), else_=pending
-        )
-    tx.execute(update(instances).where(instances.c.instance_id == claim.instance_id).values(**values))
-
-
-def slot(claim: Claim) -> ColumnElement[bool]:
-    """Give the condition for the claim's own slot."""
-    return and_(slots.c.instance_id == claim.instance_id, slots.c.serial == claim.serial)
-
-
-def answer_columns(claim: Claim, *, trial: bool) -> dict[str, object]:
-    """Give what a slot remembers of its last answer."""
+def _answer(claim: Claim, *, trial: bool) -> dict[str, object]:
+    """Give what _SLOT and _ANSWER want."""
     return {
+        "instance": claim.instance_id,
+        "serial": claim.serial,
         "nonce": claim.nonce,
         "level": claim.level,
-        "grp": claim.group,
+        "group": claim.group,
         "trial": int(trial),
         "pin_id": claim.gate.pin_id if claim.gate else None,
         "members": claim.gate.members_text() if claim.gate else None,
     }
 
 
+_BIND_KEY = Statement(
+    lambda tx: insert_or_nothing(tx, owners).values(
+        thumbprint=given("owner"), instance_id=given("instance"), since=db_now()
+    )
+)
+_KEEP_KEY = Statement(
+    lambda _: (
+        update(owners)
+        .where(owners.c.thumbprint == given("owner"), owners.c.instance_id == given("instance"))
+        .values(instance_id=given("instance"))
+    )
+)
+
+
+def bind_key(tx: Connection, claim: Claim) -> None:
+    """LG4: this key is this instance's, now and for ever, or it is a copy."""
+    pair = {"owner": claim.owner, "instance": claim.instance_id}
+    if not _BIND_KEY.count(tx, **pair) and not _KEEP_KEY.count(tx, **pair):
+        raise Refusal("not_admitted", "LG4 key_of_another_instance", alarm=True)
+
+
+_NEW_INSTANCE = {
+    "instance_id": "instance",
+    "owner": "owner",
+    "jwk": "jwk",
+    "grp": "group",
+    "launch_time": "launch_time",
+    "pending_time": "pending_time",
+}
+_BEGIN = Statement(
+    lambda tx: insert_or_nothing(tx, instances).from_select(
+        [*_NEW_INSTANCE, "takeovers", "asked"],
+        select(
+            *(given(name, instances.c[column].type) for column, name in _NEW_INSTANCE.items()), literal(0), db_now()
+        ).where(
+            or_(
+                given("any_mode") == 1,
+                exists(select(meta.c.name).where(meta.c.name == "mode", meta.c.value == "open")),
+            )
+        ),
+    )
+)
+
+
+def begin(tx: Connection, claim: Claim, *, needs_open: bool) -> bool:
+    """O4 (a): become the instance's first owner. In operator mode (LG5) only a grant may do that."""
+    made = _BEGIN.count(
+        tx,
+        instance=claim.instance_id,
+        owner=claim.owner,
+        jwk=claim.jwk,
+        group=claim.group,
+        launch_time=claim.launch_time,
+        pending_time=claim.pending_time,
+        any_mode=int(not needs_open),
+    )
+    return made == 1
+
+
+_LOCK = Statement(lambda _: update(instances).where(_OURS).values(asked=db_now()))
+_LOCK_MINE = Statement(
+    lambda _: update(instances).where(_OURS, instances.c.owner == given("owner")).values(asked=db_now())
+)
+
+
+def lock(tx: Connection, instance_id: str) -> bool:
+    """Take the instance's row lock; False when it was never served."""
+    return _LOCK.count(tx, instance=instance_id) > 0
+
+
+def is_owner(tx: Connection, instance_id: str, owner: str) -> bool:
+    """Tell whether this key owns the instance, by an update that also keeps the row lock."""
+    return _LOCK_MINE.count(tx, instance=instance_id, owner=owner) == 1
+
+
+# V6 has compared; the later time is kept in case another request was quicker. No comparison with NULL is true.
+_LATER = or_(instances.c.pending_time.is_(None), instances.c.pending_time < given("pending_time"))
+_REFRESH = Statement(
+    lambda _: (
+        update(instances)
+        .where(_OURS)
+        .values(
+            grp=given("group"),
+            launch_time=func.coalesce(given("launch_time", instances.c.launch_time.type), instances.c.launch_time),
+            pending_time=case(
+                (_LATER, given("pending_time", instances.c.pending_time.type)), else_=instances.c.pending_time
+            ),
+        )
+    )
+)
+
+
+def refresh_instance(tx: Connection, claim: Claim) -> None:
+    """Keep what AWS says of the owner's instance today: group, start, document."""
+    _REFRESH.count(
+        tx,
+        instance=claim.instance_id,
+        group=claim.group,
+        launch_time=claim.launch_time,
+        pending_time=claim.pending_time,
+    )
+
+
+_INSERT_SLOT = Statement(
+    lambda tx: insert_or_nothing(tx, slots).values(
+        {
+            slots.c.instance_id: given("instance"),
+            slots.c.serial: given("serial"),
+            slots.c.state: "TAKEN",
+            slots.c.taken_at: db_now(),
+            slots.c.hour: db_now(),
+            slots.c.answers: 1,
+            **_ANSWER,
+        }
+    )
+)
+
+
 def insert_slot(tx: Connection, claim: Claim, *, trial: bool) -> bool:
     """FREE -> TAKEN; that only the owner comes here for a newer serial is O2 (take.py)."""
-    return (
-        tx.execute(
-            insert_or_nothing(tx, slots).values(
-                instance_id=claim.instance_id,
-                serial=claim.serial,
-                state="TAKEN",
-                taken_at=db_now(),
-                hour=db_now(),
-                answers=1,
-                **answer_columns(claim, trial=trial),
-            )
-        ).rowcount
-        == 1
+    return _INSERT_SLOT.count(tx, **_answer(claim, trial=trial)) == 1
+
+
+_NEW_HOUR = slots.c.hour <= db_now() - HOUR
+_SEAL_AGAIN = Statement(
+    lambda _: (
+        update(slots)
+        .where(_SLOT, slots.c.state == "TAKEN", or_(_NEW_HOUR, slots.c.answers < ANSWERS_AN_HOUR))
+        .values(
+            {
+                slots.c.answers: case((_NEW_HOUR, 1), else_=slots.c.answers + 1),
+                slots.c.hour: case((_NEW_HOUR, db_now()), else_=slots.c.hour),
+                **_ANSWER,
+            }
+        )
     )
+)
 
 
 def seal_again(tx: Connection, claim: Claim, *, trial: bool) -> bool:
     """TAKEN by its owner: answer again, at most so often an hour."""
-    new_hour = slots.c.hour <= db_now() - HOUR
-    return (
-        tx.execute(
-            update(slots)
-            .where(slot(claim), slots.c.state == "TAKEN", or_(new_hour, slots.c.answers < ANSWERS_AN_HOUR))
-            .values(
-                answers=case((new_hour, 1), else_=slots.c.answers + 1),
-                hour=case((new_hour, db_now()), else_=slots.c.hour),
-                **answer_columns(claim, trial=trial),
-            )
-        ).rowcount
-        == 1
+    return _SEAL_AGAIN.count(tx, **_answer(claim, trial=trial)) == 1
+
+
+_RETAKE = Statement(
+    lambda _: (
+        update(slots)
+        .where(_SLOT, slots.c.state != "REVOKED")
+        .values(
+            {
+                slots.c.state: "TAKEN",
+                slots.c.taken_at: db_now(),
+                slots.c.hour: db_now(),
+                slots.c.answers: 1,
+                **_ANSWER,
+            }
+        )
     )
+)
 
 
 def retake(tx: Connection, claim: Claim, *, trial: bool) -> bool:
     """Make the current slot TAKEN again after a grant or a relaunch; `confirmed_at` stays, it once was."""
-    return (
-        tx.execute(
-            update(slots)
-            .where(slot(claim), slots.c.state != "REVOKED")
-            .values(state="TAKEN", taken_at=db_now(), hour=db_now(), answers=1, **answer_columns(claim, trial=trial))
-        ).rowcount
-        == 1
+    return _RETAKE.count(tx, **_answer(claim, trial=trial)) == 1
+
+
+_CONFIRM = Statement(
+    lambda _: (
+        update(slots)
+        .where(_SLOT, slots.c.state != "REVOKED")
+        .values(state="CONFIRMED", confirmed_at=func.coalesce(slots.c.confirmed_at, db_now()))
     )
+)
+_CONFIRM_LOST = Statement(
+    lambda tx: insert_or_nothing(tx, slots).values(
+        instance_id=given("instance"),
+        serial=given("serial"),
+        state="CONFIRMED",
+        grp=select(instances.c.grp).where(_OURS).scalar_subquery(),
+        level="owner",
+        taken_at=db_now(),
+        confirmed_at=db_now(),
+        nonce="",
+        hour=db_now(),
+        answers=0,
+        trial=0,
+    )
+)
 
 
 def confirm(tx: Connection, instance_id: str, serial: int) -> bool:
     """TAKEN -> CONFIRMED; CONFIRMED stays. A slot the ledger lost (restored from a backup) is written down again."""
-    here = and_(slots.c.instance_id == instance_id, slots.c.serial == serial)
-    done = tx.execute(
-        update(slots)
-        .where(here, slots.c.state != "REVOKED")
-        .values(state="CONFIRMED", confirmed_at=func.coalesce(slots.c.confirmed_at, db_now()))
-    ).rowcount
-    if done:
-        return True
-    group = select(instances.c.grp).where(instances.c.instance_id == instance_id).scalar_subquery()
-    return (
-        tx.execute(
-            insert_or_nothing(tx, slots).values(
-                instance_id=instance_id,
-                serial=serial,
-                state="CONFIRMED",
-                grp=group,
-                level="owner",
-                taken_at=db_now(),
-                confirmed_at=db_now(),
-                nonce="",
-                hour=db_now(),
-                answers=0,
-                trial=0,
-            )
-        ).rowcount
-        == 1
+    here = {"instance": instance_id, "serial": serial}
+    return bool(_CONFIRM.count(tx, **here)) or _CONFIRM_LOST.count(tx, **here) == 1
+
+
+_USABLE = and_(
+    grants.c.instance_id == given("instance"),
+    grants.c.remaining > 0,
+    grants.c.until > db_now(),
+    or_(grants.c.owner.is_(None), grants.c.owner == given("owner")),
+)
+_USE_GRANT = Statement(
+    lambda _: (
+        update(grants)
+        .where(
+            grants.c.id == select(grants.c.id).where(_USABLE).order_by(grants.c.until).limit(1).scalar_subquery(),
+            _USABLE,
+        )
+        .values(remaining=grants.c.remaining - 1)
     )
+)
 
 
 def use_grant(tx: Connection, claim: Claim) -> bool:
     """O6: use one of a grant's count up; the database's clock ends it (LG2)."""
-    usable = and_(
-        grants.c.instance_id == claim.instance_id,
-        grants.c.remaining > 0,
-        grants.c.until > db_now(),
-        or_(grants.c.owner.is_(None), grants.c.owner == claim.owner),
-    )
-    one = select(grants.c.id).where(usable).order_by(grants.c.until).limit(1).scalar_subquery()
-    return (
-        tx.execute(update(grants).where(grants.c.id == one, usable).values(remaining=grants.c.remaining - 1)).rowcount
-        == 1
-    )
+    return _USE_GRANT.count(tx, instance=claim.instance_id, owner=claim.owner) == 1
+
+
+_REPLACE_OWNER = Statement(
+    lambda _: update(instances).where(_OURS).values(owner=given("owner"), jwk=given("jwk"), takeovers=0)
+)
 
 
 def replace_owner(tx: Connection, claim: Claim) -> None:
     """O6: the new key replaces the owner in every slot of the instance."""
     refresh_instance(tx, claim)
-    tx.execute(
+    _REPLACE_OWNER.count(tx, instance=claim.instance_id, owner=claim.owner, jwk=claim.jwk)
+
+
+_MINE = slots.c.instance_id == given("instance")
+_RELAUNCHED = Statement(
+    lambda _: (
         update(instances)
-        .where(instances.c.instance_id == claim.instance_id)
-        .values(owner=claim.owner, jwk=claim.jwk, takeovers=0)
+        .where(
+            _OURS,
+            instances.c.launch_time < given("launch_time"),
+            instances.c.takeovers < MAX_TAKEOVERS,
+            exists(
+                select(slots.c.serial).where(
+                    _MINE,
+                    slots.c.serial == select(func.max(slots.c.serial)).where(_MINE).scalar_subquery(),
+                    slots.c.state == "TAKEN",
+                    slots.c.confirmed_at.is_(None),
+                )
+            ),
+        )
+        .values(
+            owner=given("owner"),
+            jwk=given("jwk"),
+            takeovers=instances.c.takeovers + 1,
+            launch_time=given("launch_time"),
+        )
     )
+)
 
 
 def relaunched(tx: Connection, claim: Claim) -> bool:
     """O5: the newest slot was never confirmed, AWS vouched for the asker, and the machine was started anew since."""
     if claim.level != "identity-role" or claim.launch_time is None:
         return False
-    mine = slots.c.instance_id == claim.instance_id
-    newest = select(func.max(slots.c.serial)).where(mine).scalar_subquery()
-    never_confirmed = exists(
-        select(slots.c.serial).where(
-            mine, slots.c.serial == newest, slots.c.state == "TAKEN", slots.c.confirmed_at.is_(None)
-        )
+    done = _RELAUNCHED.count(
+        tx, instance=claim.instance_id, owner=claim.owner, jwk=claim.jwk, launch_time=claim.launch_time
     )
-    done = tx.execute(
-        update(instances)
-        .where(
-            instances.c.instance_id == claim.instance_id,
-            instances.c.launch_time < claim.launch_time,
-            instances.c.takeovers < MAX_TAKEOVERS,
-            never_confirmed,
-        )
-        .values(owner=claim.owner, jwk=claim.jwk, takeovers=instances.c.takeovers + 1, launch_time=claim.launch_time)
-    ).rowcount
     return done == 1
+
+
+_REVOKED = Statement(lambda _: select(slots.c.serial).where(_MINE, slots.c.state == "REVOKED").limit(1))
+_STATE = Statement(lambda _: select(slots.c.state).where(_SLOT))
 
 
 def revoked(tx: Connection, instance_id: str) -> bool:
     """Tell whether an operator ended this instance (any slot REVOKED)."""
-    found = select(slots.c.serial).where(slots.c.instance_id == instance_id, slots.c.state == "REVOKED").limit(1)
-    return tx.execute(found).first() is not None
+    return _REVOKED.row(tx, instance=instance_id) is not None
 
 
 def state(tx: Connection, claim: Claim) -> str:
     """Give the slot's state, to word a refusal."""
-    return str(tx.execute(select(slots.c.state).where(slot(claim))).scalar_one())
+    found = _STATE.row(tx, instance=claim.instance_id, serial=claim.serial)
+    return "FREE" if found is None else str(found[0])
