@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 SOURCES := agent verifier lab tests
 
-.PHONY: help demo lab test check format deb rpm clean
+.PHONY: help demo lab test check format deb rpm clean pictures
 
 help:
 	@echo "make demo    one instance from just booted to member of the HA slot, on stand-ins (under 2 minutes)"
@@ -12,6 +12,7 @@ help:
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make deb     Debian packages of agent and verifier, make rpm the agent's rpm; into dist/"
 	@echo "make lab     the stand-ins on loopback until Ctrl-C, addresses in .lab/lab.json"
+	@echo "make pictures  the operators' page of a made-up fleet, as docs show it"
 
 $(READY): setup.cfg verifier/setup.cfg pyproject.toml packaging/dev/constraints.txt packaging/dev/bootstrap.sh
 	@echo "setting up $(VENV) (once) ..."
@@ -37,6 +38,7 @@ format: $(READY)
 
 test: check
 	@packaging/dev/postgres.sh
+	@packaging/dev/needs.sh chromium=chromium chromedriver=chromium-driver
 	@$(PY) -m pytest -q -n 4 --dist worksteal
 
 deb:
@@ -47,6 +49,10 @@ deb:
 
 rpm:
 	@packaging/rpm/build.sh
+
+pictures: $(READY)
+	@packaging/dev/needs.sh chromium=chromium chromedriver=chromium-driver
+	@$(PY) -m lab.pictures docs/pictures
 
 clean:
 	rm -rf .venv .lab dist build

@@ -26,6 +26,7 @@ from lab.asking import now, request_of
 from lab.aws import Aws
 from lab.machine import Machine
 from tests.verifier.party import NOW, make_bundle
+from tests.verifier.unix import fetch
 
 
 @dataclass
@@ -135,6 +136,22 @@ def test_a_launched_instance_is_served_and_a_forged_proof_is_not(site: Site) -> 
     for secret in (agent.machine.credentials.session_token, agent.machine.credentials.secret_access_key, "CANARY"):
         assert secret not in told
     verify(site.folder / "audit.jsonl")
+    status, page = fetch(site.folder / "admin.sock", f"/instances/{agent.machine.instance_id}")
+    assert (status, "TAKEN" in page, "identity-role" in page) == (200, True, True)
+    _, metrics = fetch(site.folder / "admin.sock", "/metrics")
+    assert 'decisions_total{event="enrolment",outcome="answered",reason=""} 1' in metrics
+    assert 'decisions_total{event="enrolment",outcome="refused",reason="evidence_invalid"} 1' in metrics
+    assert 'hsm_verifier_slots{state="TAKEN"} 1' in metrics
+    assert agent.machine.instance_id not in metrics
+
+
+def test_the_page_is_the_servers_own_users_alone(site: Site) -> None:
+    place = site.folder / "admin.sock"
+    assert place.stat().st_mode & 0o777 == 0o600
+    assert fetch(place, "/")[0] == 200
+    assert (
+        requests.get(site.url + "/metrics", verify=str(site.folder / "verifier-ca.pem"), timeout=10).status_code == 404
+    )
 
 
 def test_a_stopped_instance_is_not_admitted(site: Site) -> None:

@@ -13,7 +13,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import uvloop
@@ -137,14 +137,21 @@ class _Once:
             action()
 
 
-async def run(listener: Listener, sockets: tuple[socket.socket, ...], ready: Callable[[], Any]) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is called once connections are accepted."""
+async def run(
+    listener: Listener,
+    sockets: tuple[socket.socket, ...],
+    ready: Callable[[], Any],
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is called once connections are accepted; `beside` runs until then."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     accepting = [loop.create_task(listener.accept(sock)) for sock in sockets]
     ready()
+    if beside is not None:
+        accepting.append(loop.create_task(beside()))
     notify("READY=1")
     alive = loop.create_task(tell_alive(watchdog_pause()))
     await stop.wait()
@@ -165,7 +172,11 @@ async def tell_alive(pause: float | None) -> None:
 
 
 def serve(
-    service: Service, settings: ServerSettings, context: ssl.SSLContext, sockets: tuple[socket.socket, ...]
+    service: Service,
+    settings: ServerSettings,
+    context: ssl.SSLContext,
+    sockets: tuple[socket.socket, ...],
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Serve on these sockets, saying where on stdout; returns after a graceful stop."""
     listener = Listener(service, settings, context)
@@ -175,4 +186,4 @@ def serve(
             host, port = sock.getsockname()[:2]
             print(f"listening on https://{f'[{host}]' if ':' in host else host}:{port}", flush=True)  # noqa: T201  the lab and scripts wait for this line
 
-    uvloop.run(run(listener, sockets, ready))
+    uvloop.run(run(listener, sockets, ready, beside))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from hsm_enrol.errors import WireError
 from hsm_enrol.wire.keys import PublicJwk
 from hsm_enrol.wire.messages import ANSWER_TYPE, JSON_TYPE, PROBLEM_TYPE, Challenge, Problem
 from hsm_enrol.wire.receipt import Receipt, verify_receipt
+from hsm_verifier.counts import Counts
 from hsm_verifier.decide import Trail, World, decide, translate
 from hsm_verifier.ledger.receipts import Note, note, owner_jwk
 from hsm_verifier.nonce import LIFE
@@ -64,6 +66,7 @@ class Service:
         """Read the challenge's lists from the policy once."""
         self._world = world
         self._audit = audit
+        self.counts = Counts()
         groups = [world.policy.group(name) for name in world.policy.names()]
         self._evidence = tuple(sorted({group.level for group in groups}))
         self._kems = tuple(sorted({kem for group in groups for kem in group.kems}))
@@ -127,11 +130,12 @@ class Service:
     def refuse(self, event: str, source: str, refusal: Refusal) -> Reply:
         """Word a refusal that was decided before the message was read (V1); not audited line by line, only logged."""
         decision = secrets.token_hex(6)
+        self.counts.turn_away(event, refusal.reason)
         _log.info("%s from %s refused: %s decision=%s", event, source, refusal.detail, decision)
         return self._problem(refusal, decision, close=True)
 
     def _answer(self, event: str, source: str, trail: Trail, work: Callable[[], Reply]) -> Reply:
-        decision = secrets.token_hex(6)
+        decision, began = secrets.token_hex(6), time.monotonic()
         told: Refusal | None = None
         try:
             reply = work()
@@ -149,13 +153,21 @@ class Service:
             self._write(event, trail, told, source=source, decision=decision, status=reply.status)
         except OSError:
             _log.exception("decision %s could not be audited; it is not sent", decision)
-            return self._problem(Refusal("busy", "V15 audit_unavailable", status=503), decision, close=False)
+            told = Refusal("busy", "V15 audit_unavailable", status=503, alarm=True)
+            reply = self._problem(told, decision, close=False)
+        self.counts.decided(
+            event,
+            "answered" if told is None else "refused",
+            "" if told is None else told.reason,
+            seconds=time.monotonic() - began,
+            alarm=_is_alarm(trail, told),
+        )
         return reply
 
     def _write(
         self, event: str, trail: Trail, told: Refusal | None, *, source: str, decision: str, status: int
     ) -> None:
-        alarm = trail.alarm or (told is not None and told.alarm)
+        alarm = _is_alarm(trail, told)
         facts = {
             "decision": decision,
             "outcome": "answered" if told is None else "refused",
@@ -206,3 +218,7 @@ class Service:
     def _owner_of(self, instance_id: str, serial: int) -> PublicJwk | None:
         text = owner_jwk(self._world.store, instance_id, serial)
         return None if text is None else PublicJwk.from_json(json.loads(text))
+
+
+def _is_alarm(trail: Trail, told: Refusal | None) -> bool:
+    return trail.alarm or (told is not None and told.alarm)

@@ -72,6 +72,19 @@ class AwsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSettings:
+    """`[admin]`: the operators' page and /metrics; an empty `listen` is off. Who may what: admin/who.py."""
+
+    listen: str = ""
+    tokens: str = ""
+    may_act: tuple[str, ...] = ()
+    may_read: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    tls_certificate: str = ""
+    tls_key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole file; paths are absolute, taken from the file's own folder."""
 
@@ -80,6 +93,7 @@ class Settings:
     state: StateSettings
     aws: AwsSettings
     path: Path
+    admin: AdminSettings = field(default_factory=AdminSettings)
 
 
 def load_settings(path: Path) -> Settings:
@@ -95,7 +109,7 @@ def load_settings(path: Path) -> Settings:
 
 def settings_from_table(table: dict[str, Any], path: Path) -> Settings:
     """Turn the parsed file into Settings; `path` is the file's own, for relative paths and error texts."""
-    _refuse_unknown(table, {"audience", "server", "state", "aws"}, "")
+    _refuse_unknown(table, {"audience", "server", "state", "aws", "admin"}, "")
     audience = table.get("audience")
     if not isinstance(audience, str) or not re.fullmatch(AUDIENCE, audience, re.ASCII):
         raise SettingsError(f"audience: must match {AUDIENCE}; `hsm-verifier init` makes one")
@@ -103,6 +117,7 @@ def settings_from_table(table: dict[str, Any], path: Path) -> Settings:
     server = _read(ServerSettings, _table(table, "server"), "server")
     state = _read(StateSettings, _table(table, "state"), "state")
     aws = _read(AwsSettings, _table(table, "aws"), "aws")
+    admin = _read(AdminSettings, _table(table, "admin"), "admin")
     for name in ("wide_sources", "forwarded_by", "proxy_protocol_from"):
         for text in getattr(server, name):
             try:
@@ -133,6 +148,7 @@ def settings_from_table(table: dict[str, Any], path: Path) -> Settings:
         ),
         aws=_with_paths(aws, folder, ("ca_file", "static_instances")),
         path=path.absolute(),
+        admin=_with_paths(admin, folder, ("tokens", "tls_certificate", "tls_key")),
     )
 
 

@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from hsm_verifier.admin.open import open_admin
 from hsm_verifier.answer_keys import AnswerKeys
 from hsm_verifier.audit import Audit, last_taken
 from hsm_verifier.cli.common import CliError, nonce_key_of, open_store, open_vault, settings_of, with_config
@@ -28,6 +29,7 @@ from hsm_verifier.settings import Settings, parse_listen
 from hsm_verifier.sockets import listening_sockets
 
 ASKS_PER_MINUTE = 6  # V8
+ADMIN_CONNECTIONS = 2  # as many as it has threads
 
 _log = logging.getLogger("hsm_verifier")
 
@@ -36,6 +38,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Declare arguments."""
     with_config(parser)
     parser.add_argument("--listen", metavar="HOST:PORT", help="in place of server.listen; port 0 takes any")
+    parser.add_argument("--admin", metavar="PLACE", help="in place of admin.listen: HOST:PORT, unix:PATH, or empty")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     if args.listen:
         settings = replace(settings, server=replace(settings.server, listen=args.listen))
+    if args.admin is not None:
+        settings = replace(settings, admin=replace(settings.admin, listen=args.admin))
     os.umask(0o077)
     audit = Audit(Path(settings.state.audit))
     world = make_world(settings)
@@ -54,9 +59,16 @@ def run(args: argparse.Namespace) -> int:
     except ssl.SSLError:
         raise CliError("server.tls_certificate and server.tls_key are no pair that TLS can use", 78) from None
     sockets = listening_sockets(*parse_listen(settings.server.listen))
+    service = Service(world, audit)
+    # Connections of its own: whoever looks at the fleet never waits for a decision, nor a decision for them.
+    looking = open_store(settings, pool=ADMIN_CONNECTIONS)
+    admin = open_admin(
+        settings, store=looking, bundles=world.vault, audit=audit, counts=service.counts, policy=world.policy
+    )
     audit.write("start", time.time(), audience=settings.audience)
-    serve(Service(world, audit), settings.server, context, sockets)
+    serve(service, settings.server, context, sockets, admin.run if admin else None)
     audit.write("stop", time.time())
+    looking.close()
     world.store.close()
     return 0
 
