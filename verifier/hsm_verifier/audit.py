@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ _TAIL = 65536
 _RECENT = 8 * 1024 * 1024
 _TAKING = frozenset({"new", "next", "granted", "relaunched"})  # ledger.take.Taken.how
 
-Fact = str | int | float | bool | None | list[str]
+Fact = str | int | float | bool | None | list[str] | Mapping[str, "Fact"]
 
 
 class AuditError(Exception):

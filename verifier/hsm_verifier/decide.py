@@ -23,6 +23,7 @@ from hsm_verifier.ledger.sightings import Waits
 from hsm_verifier.ledger.take import Held, Taken, confirm_have, take
 from hsm_verifier.policy import LEVELS
 from hsm_verifier.refusal import Refusal
+from hsm_verifier.remembered import Remembered
 from hsm_verifier.vault import Entry, Vault, VaultError
 
 if TYPE_CHECKING:
@@ -244,14 +245,16 @@ def look(case: Case, level: str, world: World) -> Facts:
 def judge(case: Case, facts: Facts, level: str, world: World, trail: Trail) -> Group:
     """V10 to V12: fields, source and windows; then the group's own level and kem. Gives the group."""
     request = case.request
-    verdict = world.policy.judge(
-        request,
-        facts,
-        case.document,
-        source=case.source,
-        now=world.clock() if case.waits is None else case.waits.since,
+    now = world.clock() if case.waits is None else case.waits.since
+    trail.facts |= Remembered(
+        claims=request.instance,
+        seen=facts,
+        document=case.document is not None,
+        kem=request.seal.kem,
         first_time=case.first_time,
-    )
+        judged_at=now,
+    ).as_facts()
+    verdict = world.policy.judge(request, facts, case.document, source=case.source, now=now, first_time=case.first_time)
     words = tuple(str(item) for item in verdict.mismatches)
     if words:
         trail.facts["mismatches"] = list(words)
@@ -259,17 +262,27 @@ def judge(case: Case, facts: Facts, level: str, world: World, trail: Trail) -> G
         raise Refusal("not_admitted", "V10 no_group", mismatches=words)
     trail.facts["group"] = verdict.group
     group = world.policy.group(verdict.group)
-    if LEVELS.index(level) < LEVELS.index(group.level):
-        raise Refusal("evidence_missing", f"V10 {level}_below_{group.level}")
-    if group.demand_iid and case.document is None:
-        raise Refusal("evidence_missing", "V10 iid_demanded")
+    check_evidence(group, level, document=case.document is not None)
     if level != "identity-role":
         # The operator accepted evidence that does not bind the asker's key (accept_unbound_evidence).
         trail.proved = True
         trail.alarm = True
-    if request.seal.kem not in group.kems:
-        raise Refusal("unsupported", "V10 kem")
+    check_kem(group, request.seal.kem)
     return group
+
+
+def check_evidence(group: Group, level: str, *, document: bool) -> None:
+    """V10: the group's own level, and whether it demands the identity document."""
+    if LEVELS.index(level) < LEVELS.index(group.level):
+        raise Refusal("evidence_missing", f"V10 {level}_below_{group.level}")
+    if group.demand_iid and not document:
+        raise Refusal("evidence_missing", "V10 iid_demanded")
+
+
+def check_kem(group: Group, kem: str) -> None:
+    """V10: the group accepts this way of sealing."""
+    if kem not in group.kems:
+        raise Refusal("unsupported", "V10 kem")
 
 
 def bundle_of(group: str, world: World) -> Entry:
