@@ -221,7 +221,7 @@ def test_ledger_list_grant_and_revoke(folder: Path, run: Run) -> None:
     assert run("ledger", "revoke", INSTANCE, "--reason", "stolen")[0] == 0
     assert run("ledger", "revoke", INSTANCE, "--reason", "stolen")[0] == 1
     assert json.loads(run("ledger", "list", "--json")[1])[0]["state"] == "REVOKED"
-    _, log, _ = run("audit", "tail")
+    _, log, _ = run("audit", "tail", "--json")
     events = [json.loads(line) for line in log.splitlines()]
     assert [one["event"] for one in events] == ["init", "grant", "revoke"]
     assert (events[1]["why"], events[1]["owner"]) == ("rebuilt", "Y" * 43)
@@ -327,7 +327,7 @@ def test_group_list_shows_what_is_published(run: Run, parts: list[str]) -> None:
 def test_ledger_mode_is_shown_set_and_audited(run: Run) -> None:
     assert run("ledger", "mode")[1] == "open\n"
     assert run("ledger", "mode", "operator")[1] == "operator\n"
-    assert '"event":"ledger_mode"' in run("audit", "tail")[1]
+    assert '"event":"ledger_mode"' in run("audit", "tail", "--json")[1]
 
 
 def test_lg5_a_ledger_older_than_the_audit_starts_in_operator_mode_until_told_otherwise(folder: Path, run: Run) -> None:

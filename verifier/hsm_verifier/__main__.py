@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from hsm_enrol.errors import WireError
 from hsm_verifier import __version__
-from hsm_verifier.cli import answer_key, audit, aws_certs, bundle, grant, group, init, ledger, serve
+from hsm_verifier.cli import admin, answer_key, audit, aws_certs, bundle, grant, group, init, ledger, policy, serve
 from hsm_verifier.cli.common import CliError
 from hsm_verifier.evidence.certs import CertificateError
 from hsm_verifier.inventory.static import StaticError
@@ -20,13 +21,15 @@ from hsm_verifier.vault import VaultError
 COMMANDS = (
     ("init", init, "make keys, ledger, audience and samples in DIR"),
     ("serve", serve, "answer instances"),
-    ("bundle", bundle, "publish, list and show bundles; resume a halted PIN"),
+    ("bundle", bundle, "publish, rotate, list and show bundles; resume a halted PIN"),
     ("aws-certs", aws_certs, "AWS's certificates for identity documents"),
     ("group", group, "show the policy's groups"),
+    ("policy", policy, "what another policy would have decided"),
     ("grant", grant, "let an instance be served once more"),
     ("ledger", ledger, "whom we have served"),
     ("audit", audit, "decisions, and whether the record is whole"),
     ("answer-key", answer_key, "change the key that signs answers"),
+    ("admin", admin, "who may sign in to the operators' page"),
 )
 
 
@@ -57,6 +60,9 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(f"{error.what} ({error.rule})", 65)
     except Refusal as refusal:
         return _fail(refusal.detail, 75)
+    except BrokenPipeError:  # `... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         return _fail(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "), 74)
     except KeyboardInterrupt:

@@ -247,7 +247,7 @@ def judge(case: Case, facts: Facts, level: str, world: World, trail: Trail) -> G
     request = case.request
     now = world.clock() if case.waits is None else case.waits.since
     trail.facts |= Remembered(
-        claims=request.instance,
+        instance=request.instance,
         seen=facts,
         document=case.document is not None,
         kem=request.seal.kem,

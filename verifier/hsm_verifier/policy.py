@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Protocol
 
-from hsm_enrol.wire.assertion import Assertion
+from hsm_enrol.wire.assertion import Instance
 from hsm_enrol.wire.seal import KEMS
 from hsm_verifier.evidence.iid import Document
 from hsm_verifier.inventory.facts import Facts
@@ -24,6 +25,14 @@ FIELDS: dict[str, str] = {
     "public-hostname": "observe",
     "local-ipv4": "observe",
 }
+
+
+class Claimant(Protocol):
+    """Whoever is judged, as far as a policy looks: an assertion, or what the audit kept of one."""
+
+    @property
+    def instance(self) -> Instance:
+        """Give the claims."""
 
 
 class PolicyError(Exception):
@@ -117,7 +126,7 @@ class Policy:
         return LEVELS[min(levels)] if levels else None
 
     def judge(
-        self, request: Assertion, facts: Facts, _document: Document | None, *, source: str, now: float, first_time: bool
+        self, request: Claimant, facts: Facts, _document: Document | None, *, source: str, now: float, first_time: bool
     ) -> Verdict:
         """V10 to V12: find the first group without an enforced mismatch. `now` in Unix seconds, `source` an address.
 
@@ -157,7 +166,7 @@ def _members(group: Group, facts: Facts) -> list[Mismatch]:
     return [Mismatch(check="V10", what=one, enforced=True) for one in found]
 
 
-def _fields(group: Group, request: Assertion, facts: Facts) -> list[Mismatch]:
+def _fields(group: Group, request: Claimant, facts: Facts) -> list[Mismatch]:
     """V10, whether the claims are true. Account, region and instance id are how the facts were found."""
     claims = request.instance
     pairs = {

@@ -18,7 +18,7 @@ from hsm_verifier.inventory.facts import Facts
 class Remembered:
     """What V10 to V12 looked at. `judged_at` is the moment the windows were measured to, Unix seconds."""
 
-    claims: Instance
+    instance: Instance
     seen: Facts
     document: bool
     kem: str
@@ -28,7 +28,7 @@ class Remembered:
     def as_facts(self) -> dict[str, Any]:
         """Give the audit's facts; what is unknown is left out."""
         return {
-            "claims": self.claims.as_json(),
+            "claims": self.instance.as_json(),
             "seen": {one.name: value for one in fields(Facts) if (value := _plain(getattr(self.seen, one.name)))},
             "document": self.document,
             "kem": self.kem,
@@ -44,7 +44,7 @@ class Remembered:
             seen = {one.name: record["seen"].get(one.name) for one in fields(Facts)}
             seen["tags"] = dict(seen["tags"] or {})
             found = cls(
-                claims=Instance(**claims),
+                instance=Instance(**claims),
                 seen=Facts(**seen),
                 document=record["document"],
                 kem=record["kem"],

@@ -21,6 +21,7 @@ from hsm_enrol.wire.assertion import INSTANCE_ID
 
 BEGIN = 8 * 1024 * 1024  # bytes read at the first look, from the file's end
 KEPT = 20_000  # lines
+_ELSEWHERE = frozenset({"n", "time", "event", "prev", "instance", "by", "group", "source", "decision", "alarm"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,13 @@ class Told:
 
     @property
     def why(self) -> str:
-        """Give the rest of the story in a few words: the check that failed, how it was answered, what was reported."""
+        """Give the rest of the story in a few words: the check that failed, how it was answered, what was reported.
+
+        Of an operator's act it is every fact that has no place of its own, by name.
+        """
+        if not self.outcome:
+            told = {name: one for name, one in self.record.items() if name not in _ELSEWHERE}
+            return ", ".join(f"{name} {one}" for name, one in told.items() if isinstance(one, str | int | float))
         parts = [self.detail, *(self.record.get(name) for name in ("how", "result", "code", "why"))]
         found = self.record.get("mismatches")
         parts += found if isinstance(found, list) else []

@@ -9,12 +9,14 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from hsm_verifier.audit import Audit, Fact
 from hsm_verifier.durable import read_secret
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.settings import Settings, load_settings
 from hsm_verifier.vault import Vault
+from hsm_verifier.visible import visible
 
 DEFAULT_CONFIG = "/etc/hsm-verifier/hsm-verifier.toml"
 
@@ -89,8 +91,16 @@ def when(seconds: float | None) -> str:
 
 
 def columns(rows: Sequence[tuple[str, ...]]) -> str:
-    """Lay rows out in columns; the first row is the heading."""
+    """Lay rows out in columns; the first row is the heading. What is unprintable is spelled out."""
+    rows = [tuple(map(visible, row)) for row in rows]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def paint(text: str, colour: str, stream: TextIO) -> str:
+    """Colour a line (an SGR number) on a terminal whose owner did not say NO_COLOR (no-color.org)."""
+    if not colour or os.environ.get("NO_COLOR") or not stream.isatty():
+        return text
+    return f"\x1b[{colour}m{text}\x1b[0m"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import time
 
+from hsm_verifier.admin.words import ago
 from hsm_verifier.cli.common import (
     CliError,
     columns,
@@ -24,7 +26,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     create = with_config(commands.add_parser("create", help="make the tables in the database that state.ledger names"))
     create.set_defaults(run=run_create)
     listing = with_config(commands.add_parser("list", help="every slot, newest first"))
-    listing.add_argument("--json", action="store_true")
+    listing.add_argument("--json", action="store_true", help="everything, for scripts")
+    listing.add_argument("--wide", action="store_true", help="also level, times and owner key")
+    listing.add_argument("--state", choices=("TAKEN", "CONFIRMED", "REVOKED"))
+    listing.add_argument("--group")
+    listing.add_argument("--overdue", action="store_true", help="only TAKEN for more than 7 days")
     listing.set_defaults(run=run_list)
     revoke = with_config(commands.add_parser("revoke", help="never serve this instance again"))
     revoke.add_argument("instance", metavar="INSTANCE")
@@ -55,25 +61,31 @@ def run_list(args: argparse.Namespace) -> int:
     store = open_store(settings_of(args))
     lines = desk.list_slots(store)
     store.close()
+    lines = tuple(
+        one
+        for one in lines
+        if args.state in {None, one.state} and args.group in {None, one.group} and (one.overdue or not args.overdue)
+    )
     if args.json:
         print(desk.as_json(lines))
         return 0
-    rows = [("INSTANCE", "SERIAL", "STATE", "GROUP", "LEVEL", "TAKEN", "CONFIRMED", "LAST REPORT", "OWNER")]
-    for line in lines:
-        report = " ".join(filter(None, (line.result, line.code))) or "-"
-        rows.append(
-            (
-                line.instance_id,
-                str(line.serial),
-                f"{line.state} (overdue)" if line.overdue else line.state,
-                line.group,
-                line.level,
-                when(line.taken_at),
-                when(line.confirmed_at),
-                report,
-                line.owner,
-            )
+    now = time.time()
+    rows: list[tuple[str, ...]] = [("INSTANCE", "STATE", "GROUP", "SERIAL", "AGE", "LAST REPORT")]
+    rows += [
+        (
+            one.instance_id,
+            f"{one.state} (overdue)" if one.overdue else one.state,
+            one.group,
+            str(one.serial),
+            ago(one.taken_at, now),
+            " ".join(filter(None, (one.result, one.code))) or "-",
         )
+        for one in lines
+    ]
+    if args.wide:
+        more: list[tuple[str, ...]] = [("LEVEL", "TAKEN", "CONFIRMED", "OWNER")]
+        more += [(one.level, when(one.taken_at), when(one.confirmed_at), one.owner) for one in lines]
+        rows = [row + rest for row, rest in zip(rows, more, strict=True)]
     print(columns(rows))
     return 0
 
