@@ -26,15 +26,15 @@ lab: $(READY)
 	@$(PY) -m lab serve
 
 check: $(READY)
-	@$(VENV)/bin/ruff format --check --quiet $(SOURCES) || { echo "run: make format"; exit 1; }
-	@$(VENV)/bin/ruff check --quiet $(SOURCES)
+	@$(VENV)/bin/ruff format --check --quiet $(SOURCES) packaging || { echo "run: make format"; exit 1; }
+	@$(VENV)/bin/ruff check --quiet $(SOURCES) packaging
 	@$(VENV)/bin/mypy --no-error-summary agent/hsm_enrol verifier/hsm_verifier lab tests
 	@PYTHONPATH=agent:verifier:. $(VENV)/bin/lint-imports > $(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@echo "check: format, lint, types and import contracts hold"
 
 format: $(READY)
-	@$(VENV)/bin/ruff format --quiet $(SOURCES)
-	@$(VENV)/bin/ruff check --fix --quiet $(SOURCES)
+	@$(VENV)/bin/ruff format --quiet $(SOURCES) packaging
+	@$(VENV)/bin/ruff check --fix --quiet $(SOURCES) packaging
 
 test: check
 	@packaging/dev/postgres.sh
