@@ -12,7 +12,7 @@ from hsm_enrol.host import courier, retry
 from hsm_enrol.wire import answer, assertion, bundle, jws, keys, messages, pairs, receipt, seal, strict, sts
 from hsm_verifier import app, decide, nonce, refusal
 from hsm_verifier.cli import serve
-from hsm_verifier.evidence import caller_identity, iid
+from hsm_verifier.evidence import caller_identity, iid, sts_lines
 from hsm_verifier.ledger import desk, gate, rows, sightings
 from hsm_verifier.policy import LEVELS, Windows
 from tests.documents import ROOT, bare, table, tables, text_of
@@ -226,9 +226,9 @@ def test_numbers_are_those_of_the_table() -> None:
         "nonce ahead of the clock, seconds": nonce.AHEAD,
         "amz-date from the clock, seconds": decide.CLOCK_SKEW,
         "requests a minute per instance id": serve.ASKS_PER_MINUTE,
-        "STS: connect, seconds": caller_identity.CONNECT_SECONDS,
+        "STS: connect, seconds": sts_lines.CONNECT_SECONDS,
         "STS: in all, seconds": caller_identity.TOTAL_SECONDS,
-        "STS: reply, bytes": caller_identity.MAX_BYTES,
+        "STS: reply, bytes": sts_lines.MAX_BYTES,
         "not found is not yet, seconds": sightings.VISIBLE_WITHIN,
         "identity document, bytes": iid.MAX_DOCUMENT,
         "window after start, seconds": Windows().since_start,

@@ -1,4 +1,4 @@
-"""Knows how to speak HTTP/1.1 over TLS for as little CPU as Python allows: a load generator must cost less than a server.
+"""Knows how to speak HTTP/1.1 over TLS for as little CPU as Python allows: it must cost less than the server.
 
 One connection, one request at a time, bodies with Content-Length only: all that hsm-verifier ever sends.
 """

@@ -137,8 +137,8 @@ class Verifier:
 
 
 @contextlib.contextmanager
-def verifier(folder: Path, aws: AwsApart, *, server: str = "", ledger: str = "") -> Iterator[Verifier]:
-    """Make and run a verifier for this AWS. `server` is TOML for `[server]`; `ledger` a database URL, else SQLite."""
+def verifier(folder: Path, aws: AwsApart, *, server: str = "") -> Iterator[Verifier]:
+    """Make and run a verifier for this AWS. `server` is TOML for `[server]`."""
     with contextlib.redirect_stdout(io.StringIO()):
         if hsm_verifier(["init", str(folder), "--host", "127.0.0.1"]):
             raise RuntimeError("hsm-verifier init failed")

@@ -12,12 +12,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from hsm_enrol.wire.keys import public_to_pem
 from hsm_enrol.wire.seal import KEMS
@@ -120,8 +121,9 @@ class _Generator:
         stdin.write("go\n")
         stdin.flush()
 
-    def result(self) -> dict:
-        return json.loads(_open(self._process.stdout).readline())
+    def result(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(_open(self._process.stdout).readline())
+        return found
 
     def _end(self) -> None:
         self._process.kill()
@@ -175,7 +177,8 @@ HEADING = "clients  connections  enrolled    /s   p50 ms   p99 ms  answer p99   
 def line(one: Figures) -> str:
     """Write one run as a line of the table."""
     return (
-        f"{one.clients:7}  {one.connections:11}  {one.enrolled:8}  {one.per_second:4.0f}  {one.p50:7.1f}  {one.p99:7.1f}"
+        f"{one.clients:7}  {one.connections:11}  {one.enrolled:8}"
+        f"  {one.per_second:4.0f}  {one.p50:7.1f}  {one.p99:7.1f}"
         f"  {one.answer_p99:10.1f}  {one.server_cpu:14.2f}  {one.generator_cpu:9.2f}  {one.aws_cpu:4.2f}"
     )
 
