@@ -1,0 +1,55 @@
+"""README's tables and commands are the code's."""
+
+import re
+
+from hsm_enrol.cli import commands
+from hsm_enrol.errors import catalogue
+from hsm_enrol.settings import parse
+from tests.documents import ROOT, bare, table, text_of
+
+README = "README.md"
+
+
+def test_each_exit_status_and_reason_is_in_the_table() -> None:
+    found = {int(row["exit"]): set(re.findall(r"`(\w+)`", row["reasons"])) for row in table(README, "Operate", "exit")}
+    expected: dict[int, set[str]] = {0: set(), 1: set()}
+    for kind in catalogue():
+        expected.setdefault(kind.status, set()).add(kind.reason)
+    assert found == expected
+    assert list(found) == sorted(found)
+
+
+def test_each_command_is_in_the_table() -> None:
+    assert [bare(row["command"]) for row in table(README, "Operate", "command")] == list(commands.TABLE)
+
+
+def test_each_row_against_an_attacker_names_a_test_that_exists() -> None:
+    rows = table(README, "What an attacker could try", "test")
+    sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    missing = [row["test"] for row in rows if not re.search(rf"def {bare(row['test'])}\(", sources)]
+    assert missing == []
+    print(f"{len(rows)} attacks, each with its test")
+
+
+def test_each_make_target_is_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z]+):", text_of("Makefile"), re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z]+)`", text_of(README)))
+    assert {"demo", "test"} <= named <= targets
+
+
+def test_links_lead_somewhere() -> None:
+    for document in (ROOT / README, *(ROOT / "docs").glob("*.md")):
+        prose = re.sub(r"`[^`\n]*`", "", document.read_text("utf-8"))
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", prose):
+            assert "://" in link or (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_files_that_readme_names_are_there() -> None:
+    for path in re.findall(r"`((?:tests|lab|systemd|docs)/[^` ]+)`", text_of(README)):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_settings_shown_are_settings() -> None:
+    shown = re.search(r"```toml\n(.*?)```", text_of(README), re.DOTALL)
+    assert shown is not None
+    assert parse(shown[1].encode(), README).verifier.urls == ("https://vp1.example:8443",)
