@@ -1,6 +1,7 @@
 """The golden vectors: made anew and compared, read by three implementations, refused for what is wrong with them."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from hsm_enrol.wire.receipt import verify_receipt
 from hsm_enrol.wire.seal import SealPrivateKey
 from hsm_enrol.wire.strict import b64u_decode, parse_json
 from hsm_enrol.wire.sts import sts_host
+from tests.documents import text_of
 from tests.vectors import stranger
 from tests.vectors.make import make
 from tests.vectors.signing import HERE
@@ -93,6 +95,17 @@ def test_what_is_not_signed_is_read_as_it_was_written() -> None:
     assert Challenge.from_bytes(told["challenge"].encode()).to_bytes().decode() == told["challenge"]
     for name in ("problem", "problem of few words"):
         assert Problem.from_bytes(told[name].encode()).to_bytes().decode() == told[name]
+
+
+def test_the_documents_examples_are_vectors() -> None:
+    told = vectors("open")
+    known = [json.loads(text) for text in (told["challenge"], told["problem"])] + list(PAYLOADS.values())
+    text = text_of("docs/protocol.md")
+    examples = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
+    assert len(examples) == 5
+    assert all(one in known for one in examples)
+    assert sum(f"`{proof['binding']}`" in text for proof in PROOFS["proofs"]) == 1
+    assert any(f"    {one['compact'][:96]}…" in text for one in OF["assertion"])
 
 
 # --- read by a stranger who knows the document only
