@@ -1,9 +1,9 @@
 """docs/configuration.md says each key's default: the default, written down, changes nothing."""
 
 import tomllib
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -34,18 +34,15 @@ NEEDED: dict[str, dict[str, str]] = {
     },
     "groups.NAME": {"accounts": '["123456789012"]', "regions": '["eu-central-1"]'},
 }
-AGENT: dict[str, type[Any]] = {
-    "verifier": agent.VerifierSettings,
-    "imds": agent.ImdsSettings,
-    "assertion": agent.AssertionSettings,
-    "luna": agent.LunaSettings,
-    "deliver": agent.DeliverSettings,
-}
-VERIFIER: dict[str, type[Any]] = {
-    "server": verifier.ServerSettings,
-    "state": verifier.StateSettings,
-    "aws": verifier.AwsSettings,
-}
+
+
+def tables_of(settings: type[Any]) -> dict[str, type[Any]]:
+    """Give the tables of a file by name: the members of its settings that are settings themselves."""
+    hints = get_type_hints(settings)
+    return {one.name: hints[one.name] for one in fields(settings) if is_dataclass(hints[one.name])}
+
+
+AGENT, VERIFIER = tables_of(agent.Settings), tables_of(verifier.Settings)
 TABLES = AGENT | VERIFIER | {"groups.NAME": Group}
 
 
