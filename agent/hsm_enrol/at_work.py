@@ -93,6 +93,7 @@ def at_work(run: Run, *, damaged_record_is_none: bool = False) -> Iterator[Host]
 def recover(root: str, voice: Voice) -> None:
     """Bring a transaction that was cut off to its end: the first act of every command that writes."""
     settled = undo.settle(state.STATE, root=root, by_hand=by_hand)
+    files.drop_file(state.SERVER_PEM, root=root)
     if settled.outcome == "undone":
         voice.warn("an earlier run was cut off; what it had begun is undone")
     if settled.outcome == "finished":

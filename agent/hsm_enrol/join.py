@@ -18,13 +18,12 @@ from hsm_enrol.host.act import Bench, Hand, pin_state
 from hsm_enrol.host.conf_file import read_conf
 from hsm_enrol.host.folders import below
 from hsm_enrol.host.site import Site, understood
-from hsm_enrol.host.state import RUN
+from hsm_enrol.host.state import SERVER_PEM
 from hsm_enrol.host.tools import ToolRun
 from hsm_enrol.host.voice import Voice
-from hsm_enrol.model import Desired, RunTool, Seen
+from hsm_enrol.model import Desired, RunTool, Seen, Server
 from hsm_enrol.plan import Former
 
-SERVER_PEM = f"{RUN}/server.pem"
 UNSPENT = "untried"
 
 
@@ -95,18 +94,22 @@ class Join:
         return dataclasses.replace(again, uid=seen.uid, gid=seen.gid)
 
     def _register_servers(self) -> None:
-        for server in self.desired.servers:
-            if self._registered(server.address):
-                continue
-            self.voice.step("register", f"vtl addServer -n {server.address}")
-            files.put_file(SERVER_PEM, server.certificate.encode("ascii"), root=self.site.root)
-            words = luna.add_server(server.address, below(self.site.root, SERVER_PEM))
-            ran = self._run("vtl", words, luna.MAY_ADD_SERVER)
-            there = self._registered(server.address)
-            fine = ran.status == 0 and luna.added(ran.output) and not luna.is_error(ran.output)
-            if not (there and (fine or luna.already_registered(ran.output))):
-                raise ToolFailed(tool="vtl", command="addServer", what=fault_of(ran, done=there))
-        files.drop_file(SERVER_PEM, root=self.site.root)
+        try:
+            for server in self.desired.servers:
+                if not self._registered(server.address):
+                    self._register(server)
+        finally:
+            files.drop_file(SERVER_PEM, root=self.site.root)
+
+    def _register(self, server: Server) -> None:
+        self.voice.step("register", f"vtl addServer -n {server.address}")
+        files.put_file(SERVER_PEM, server.certificate.encode("ascii"), root=self.site.root)
+        words = luna.add_server(server.address, below(self.site.root, SERVER_PEM))
+        ran = self._run("vtl", words, luna.MAY_ADD_SERVER)
+        there = self._registered(server.address)
+        fine = ran.status == 0 and luna.added(ran.output) and not luna.is_error(ran.output)
+        if not (there and (fine or luna.already_registered(ran.output))):
+            raise ToolFailed(tool="vtl", command="addServer", what=fault_of(ran, done=there))
 
     def _registered(self, address: str) -> bool:
         conf = read_conf(self.site.conf, self.site.root)
@@ -183,9 +186,9 @@ class Join:
         command = self.bench.verb(step)
         if ran.timed_out:
             raise ToolTimeout(tool=tool, command=command, seconds=round(bench.timeout))
-        declined = not there and not ran.pin_sent and (luna.is_usage(ran.output) or ran.asked is False)
+        declined = not there and not ran.pin_sent and luna.is_usage(ran.output)
         quitted = bool(objects) and bench.existing_objects == "quit" and not there
-        if quitted or (declined and ran.status is not None):
+        if quitted or declined:
             why = "objects are on the partition already" if quitted else "it does not ask for the PIN at a prompt"
             self.voice.warn(f"{tool} {command} declined ({why}); the editor {what}")
             return None

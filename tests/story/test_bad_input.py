@@ -1,6 +1,7 @@
 """Bad input: one clear line, a hint, the documented exit status, and nothing on disk differs afterwards."""
 
 import json
+import secrets
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import requests
 from hsm_enrol.wire.messages import ANSWER_TYPE, MAX_ANSWER
 from lab import pki
 from lab.bad_party import BadParty, Handler, Orders, says
+from lab.party import environment
 from lab.world import World
 
 # What the agent may keep of a run that failed: its own name, and when to ask again. No refusal deletes keys (R1).
@@ -34,6 +36,7 @@ def world(shared: World) -> World:
     shutil.copytree(shared.folder / "pristine", shared.root, symlinks=True)
     shared.client.switch()
     shared.imds.machine = shared.machine = shared.aws.launch()
+    shared.party.publish(shared.bundle(partition_pin={"id": secrets.token_hex(8), "value": shared.estate.pin}))
     return shared
 
 
@@ -147,7 +150,7 @@ def flip(at: float) -> Between:
 @pytest.mark.parametrize("at", [0.01, 0.5, 0.995], ids=["header", "sealed", "signature"])
 def test_a_tampered_answer(world: World, between: Callable[..., None], at: float) -> None:
     between(challenge=[forwarded(world, bytes)], enrolments=[forwarded(world, flip(at))])
-    refused(world, 76, "answer_rejected", "A2")
+    refused(world, 76, "answer_rejected", "not acceptable")
 
 
 def test_an_oversize_answer(world: World, between: Callable[..., None]) -> None:
@@ -199,9 +202,13 @@ def test_the_pin_is_wrong(world: World) -> None:
         for partition in world.estate.partitions:
             partition.pin = world.estate.pin
     assert "DANGER of lockout" in error
-    again = world.agent("enrol")  # halted at the verifier now; and this host would not try it again either
+    tries = world.estate.tries
+    again = world.agent("enrol")  # halted at the verifier now
     assert again.returncode == 75, again.stderr
     world.party.command("bundle", "resume", "--group", "web")
+    refused_here = world.agent("enrol")  # this host would not try it again either
+    assert refused_here.returncode == 77, refused_here.stderr
+    assert world.estate.tries == tries
 
 
 def refused_with_memory(world: World) -> str:
@@ -220,28 +227,20 @@ def refused_with_memory(world: World) -> str:
 def test_a_read_only_disk(world: World) -> None:
     """A mount namespace of this test's own, in which the instance's /etc is read-only."""
     etc = world.root / "etc"
-    command = ["mount", "--bind", str(etc), str(etc)]
     script = f"mount --bind '{etc}' '{etc}' && mount -o remount,ro,bind '{etc}' && exec \"$@\""
     before = world.files()
     ran = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script, "sh", *world.argv("enrol")],
-        env=_environment(),
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert command
     assert ran.returncode == 73, ran.stderr
     assert "EROFS" in ran.stderr
     assert "hint: " in ran.stderr
     assert {name: found for name, found in world.files().items() if name not in OWN} == before
-
-
-def _environment() -> dict[str, str]:
-    from lab.party import environment
-
-    return environment()
 
 
 def test_unknown_words(world: World) -> None:

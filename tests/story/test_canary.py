@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.luna.client import Switches
 from lab.world import World
 
 PIN = "CANARY-pin-4711 ;$(x)"
@@ -73,7 +74,7 @@ def found_in(world: World, secret: bytes) -> set[str]:
     ids=["joined", "echoed", "asked-twice", "hung", "failed", "babbled"],
 )
 def test_no_secret_is_where_it_does_not_belong(world: World, faults: dict[str, str], status: int) -> None:
-    world.client.switch(**faults)
+    world.client.switch(Switches(faults={name: (fault,) for name, fault in faults.items()}))
     watch = Watch()
     watch.start()
     ran = world.agent("enrol", "-v", "--json")

@@ -24,6 +24,7 @@ RUN = "/run/hsm-enrol"
 OWNER_KEY = f"{STATE}/owner.key"
 PENDING = f"{RUN}/pending.json"
 LOCK = f"{RUN}/lock"
+SERVER_PEM = f"{RUN}/server.pem"  # what `vtl addServer` reads; public, and gone when the run ends
 PIN_CREDENTIAL = f"{STATE}/pin.cred"
 NO_TX = "-"  # the tx of a record that no transaction has committed
 _HEAD = b"instance: "
