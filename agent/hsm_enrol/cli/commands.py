@@ -38,7 +38,7 @@ def _end(args: argparse.Namespace, voice: Voice, outcome: Any) -> int:
         "changed": "changed to a newer bundle",
         "current": "current",
     }
-    voice.say(f"{words[outcome.how]}: serial {desired.serial} in group {desired.ha.label}{slot}")
+    voice.done(outcome.how, f"{words[outcome.how]}: serial {desired.serial} in group {desired.ha.label}{slot}")
     if args.json:
         print(
             json.dumps(
@@ -121,7 +121,7 @@ def _gone(args: argparse.Namespace, voice: Voice, installed: Any) -> int:
     if installed is None:
         voice.say("nothing of ours is installed here")
     else:
-        voice.say(f"left group {installed.ha.label}; applications that hold sessions have to be restarted")
+        voice.done("left", f"left group {installed.ha.label}; applications that hold sessions have to be restarted")
     if args.json:
         left = installed.ha.label if installed is not None else None
         print(json.dumps({"schema": 1, "ok": True, "status": 0, "left": left}, indent=2))

@@ -7,14 +7,13 @@ import ctypes
 import json
 import os
 import resource
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import hsm_enrol
 from hsm_enrol.errors import EnrolError, Internal, Usage
-from hsm_enrol.host.voice import Voice
+from hsm_enrol.host.voice import Voice, open_voice
 from hsm_enrol.settings import DEFAULT_PATH
 
 _PR_SET_DUMPABLE = 4
@@ -31,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     """Run one command; give its exit status."""
     os.umask(0o077)
     leave_no_trace()
-    voice = Voice(prefixes="INVOCATION_ID" in os.environ and not sys.stderr.isatty())
+    voice = open_voice()
     as_json = "--json" in argv
     try:
         args = parser().parse_args(argv)
