@@ -595,7 +595,7 @@ def test_the_wall_clock_set_during_an_exchange_does_no_harm(
         return read[-1]
 
     monkeypatch.setattr(courier, "_clock", clock)
-    courier._challenge(there.url)
+    courier._challenge(there.url, Deadline(9))
     assert len(read) == 1
 
 
@@ -623,6 +623,22 @@ def test_a_receipt_is_repeated_when_the_verifier_is_busy(party: Party, office: O
     there = party(receipts=[problem("busy", 503, retry_after="3"), lambda to: to.begin(HTTPStatus.NO_CONTENT, {})])
     assert office.courier(there.url).tell(b"receipt") is True
     assert there.seen == [("receipts", b"receipt")] * 2
+
+
+def test_a_receipt_has_its_own_time_though_the_runs_is_over(party: Party, office: Office) -> None:
+    there = party()
+    courier = office.courier(there.url, seconds=60)
+    office.waits.now += 61
+    with pytest.raises(VerifierUnreachable):
+        courier.tell(b"receipt")
+    assert courier.tell(b"receipt", seconds=30) is True
+
+
+def test_a_receipts_own_time_ends_long_before_the_runs(party: Party, office: Office) -> None:
+    courier = office.courier(closed_port(), party(receipts=[problem("busy", 503, retry_after="9")]).url)
+    with pytest.raises(TryLater):
+        courier.tell(b"receipt", seconds=30)
+    assert office.waits.slept == [9.0, 9.0, 9.0]
 
 
 def test_a_refused_receipt_is_refused(party: Party, office: Office) -> None:

@@ -107,19 +107,20 @@ class Courier:
         Raises AlreadyEnrolled, Refused, AnswerTooLarge at once; when the deadline is over TryLater, NotOurVerifier,
         VerifierUntrusted, VerifierUnreachable, ClockWrong. What `make` raises passes through.
         """
-        return self._rounds.persist(lambda url: self._enrol(url, make))
+        return self._rounds.persist(lambda url, end: self._enrol(url, make, end))
 
     def tell(self, receipt: bytes, *, seconds: float | None = None) -> bool:
         """Hand a receipt in: True when it was taken, False when this verifier has no slot of ours. Raises as `ask`.
 
-        `seconds` bounds this message alone: a last word must not use up all the time there is.
+        With `seconds` this message has a time of its own, whatever is left of the run's: a long installation must not
+        silence the word about it, nor a dead verifier keep a finished run.
         """
-        return self._rounds.persist(lambda url: self._hand_in(url, receipt), seconds=seconds)
+        return self._rounds.persist(lambda url, end: self._hand_in(url, receipt, end), seconds=seconds)
 
     # --- the three messages
 
-    def _enrol(self, url: str, make: Make) -> bytes:
-        outgoing = make(self._challenge(url), self._clock() + self._offset)
+    def _enrol(self, url: str, make: Make, end: Deadline) -> bytes:
+        outgoing = make(self._challenge(url, end), self._clock() + self._offset)
         reply = self._exchange(
             Message(
                 method="POST",
@@ -129,7 +130,8 @@ class Courier:
                 body=outgoing.compact,
                 wants=ANSWER_TYPE,
                 most=MAX_ANSWER,
-            )
+            ),
+            end,
         )
         if reply.problem is not None and reply.problem.reason == "already_enrolled":
             raise AlreadyEnrolled(
@@ -137,9 +139,9 @@ class Courier:
             )
         return self._heed(reply)
 
-    def _challenge(self, url: str) -> Challenge:
+    def _challenge(self, url: str, end: Deadline) -> Challenge:
         reply = self._exchange(
-            Message(method="GET", url=url, path="/v1/challenge", wants=JSON_TYPE, most=MAX_CHALLENGE)
+            Message(method="GET", url=url, path="/v1/challenge", wants=JSON_TYPE, most=MAX_CHALLENGE), end
         )
         try:
             challenge = Challenge.from_bytes(self._heed(reply))
@@ -148,9 +150,9 @@ class Courier:
         self._learn_time(challenge.server_time, reply.seconds)
         return challenge
 
-    def _hand_in(self, url: str, receipt: bytes) -> bool:
+    def _hand_in(self, url: str, receipt: bytes, end: Deadline) -> bool:
         reply = self._exchange(
-            Message(method="POST", url=url, path="/v1/receipts", kind=RECEIPT_TYPE, body=receipt, wants="", most=0)
+            Message(method="POST", url=url, path="/v1/receipts", kind=RECEIPT_TYPE, body=receipt, wants="", most=0), end
         )
         if reply.problem is not None and reply.status == _NOT_FOUND:
             return False
@@ -159,9 +161,9 @@ class Courier:
 
     # --- what was heard
 
-    def _exchange(self, message: Message) -> Reply:
+    def _exchange(self, message: Message, end: Deadline) -> Reply:
         try:
-            reply = self._line.exchange(message)
+            reply = self._line.exchange(message, end)
         except Unanswered as failure:
             self._note(message, failure.error.fault())
             raise

@@ -77,7 +77,6 @@ class Line:
     ) -> None:
         """Read the CA file; nothing is sent yet. Raises CaUnusable."""
         self._ca_file = settings.ca_file
-        self._deadline = deadline
         self._patience = patience
         self._turn = Turn(deadline)
         self._session = bounded_tls_session(self._turn, trusting(settings.ca_file, root), settings.proxy)
@@ -86,10 +85,10 @@ class Line:
         """Give the connections back."""
         self._session.close()
 
-    def exchange(self, message: Message) -> Reply:
-        """Make one exchange. Raises Unanswered, and AnswerTooLarge (A1)."""
-        limit = self._deadline.timeout(self._patience)
-        turn = self._turn.deadline = self._deadline.part(limit)
+    def exchange(self, message: Message, deadline: Deadline) -> Reply:
+        """Make one exchange before `deadline`. Raises Unanswered, and AnswerTooLarge (A1)."""
+        limit = deadline.timeout(self._patience)
+        turn = self._turn.deadline = deadline.part(limit)
         try:
             with self._session.request(
                 message.method,

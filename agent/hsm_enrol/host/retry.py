@@ -58,6 +58,10 @@ class Deadline:
         """Give a nearer deadline for one piece of the work, never later than this one."""
         return Deadline(min(seconds, self.remaining()), self._clock)
 
+    def anew(self, seconds: float) -> Deadline:
+        """Give a deadline by the same clock that begins now, whatever is left of this one."""
+        return Deadline(seconds, self._clock)
+
 
 def retrying(
     deadline: Deadline,

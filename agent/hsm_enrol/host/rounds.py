@@ -11,6 +11,8 @@ from hsm_enrol.host.exchange import Unanswered
 from hsm_enrol.host.retry import Deadline, retrying
 
 T = TypeVar("T")
+Act = Callable[[str, Deadline], T]
+"""What is done with one verifier, and until when."""
 
 MOST_AT_ONCE: Final = 3
 ROOM: Final = 1.0  # seconds that a last attempt wants; with less its time-out would hide the cause
@@ -53,13 +55,13 @@ class Rounds:
         self.url = ""
         """The verifier that answered last, "" before: whoever hears an answer sets it, and it is asked first."""
 
-    def persist(self, act: Callable[[str], T], *, seconds: float | None = None) -> T:
-        """Do `act` with one verifier after the other until it works or the deadline, or `seconds`, is over.
+    def persist(self, act: Act[T], *, seconds: float | None = None) -> T:
+        """Do `act` with one verifier after the other until it works or the run's deadline, or `seconds`, is over.
 
         Of `act` Unanswered, Later and AtOnce are understood; their error is what is raised in the end. What else it
         raises passes through at once.
         """
-        deadline = self._deadline if seconds is None else self._deadline.part(seconds)
+        deadline = self._deadline if seconds is None else self._deadline.anew(seconds)
         loop = retrying(
             deadline,
             on=(Unanswered, Later),
@@ -71,29 +73,29 @@ class Rounds:
             on_wait=self._tell_wait,
         )
         try:
-            found: T = loop(self._round, act)
+            found: T = loop(self._round, act, deadline)
         except (Unanswered, Later) as last:
             raise last.error from None
         return found
 
-    def _round(self, act: Callable[[str], T]) -> T:
+    def _round(self, act: Act[T], deadline: Deadline) -> T:
         """Ask each in turn, beginning with the one that answered last, until one answers (R2)."""
         worst: Unanswered | None = None
         for url in self._order():
-            if worst is not None and self._deadline.expired:
+            if worst is not None and deadline.expired:
                 break
             try:
-                return self._insist(act, url)
+                return self._insist(act, url, deadline)
             except Unanswered as failure:
                 if worst is None or isinstance(worst.error, VerifierUnreachable):  # the least telling of causes
                     worst = failure
         raise worst or TypeError("no verifier to ask")
 
-    def _insist(self, act: Callable[[str], T], url: str) -> T:
+    def _insist(self, act: Act[T], url: str, deadline: Deadline) -> T:
         """Ask one; again at once when it says so, three times a run, then "now" means later (R3)."""
         while True:
             try:
-                return act(url)
+                return act(url, deadline)
             except AtOnce:
                 if self._left_at_once == 0:
                     raise
