@@ -169,3 +169,8 @@ def test_the_words_of_each_dialect() -> None:
     assert luna.add_member("vtl", "g", "11", "2")[3] == "11"
     assert [luna.program(one) for one in luna.DIALECTS] == ["vtl", "vtl", "lunacm"]
     assert "-password" not in "".join(luna.new_group("vtl", "g", "1"))
+
+
+@pytest.mark.parametrize("output", ["", "Error: no group\n", "There are no HA groups.\n"])
+def test_a_listing_without_groups_is_one_without_groups(output: str) -> None:
+    assert luna.groups(output) == ()

@@ -151,8 +151,9 @@ def group_number(output: str) -> str | None:
 def groups(output: str) -> tuple[Shown, ...]:
     """Read `haAdmin show` or `hagroup listGroups`; a label counts as the whole field, never as a part of one."""
     labels = list(_LABEL.finditer(output))
+    ends = [*(one.start() for one in labels), len(output)][1:]
     found = []
-    for label, end in zip(labels, [*(one.start() for one in labels[1:]), len(output)], strict=True):
+    for label, end in zip(labels, ends, strict=True):
         part = output[label.start() : end]
         number, slot, members = _NUMBER.search(part), _SLOT.search(part), _MEMBERS.search(part)
         found.append(
