@@ -78,7 +78,9 @@ class Site:
         """Give every path that an enrolment may write, before a bundle is known, and which of them are private."""
         paths = self.paths("probe", "")
         trail = follow(below(self.root, self.conf), self.root)
-        public = (trail.path, *(link.path for link in trail.links), paths.cert, paths.ca_file, f"{RUN}/ha.env", RECORD)
+        # A link stays. But a tool may put a file in its place, and the undo puts the link back: its folder is at stake.
+        beside = (f"{os.path.dirname(link.path)}/probe" for link in trail.links)
+        public = (trail.path, *beside, paths.cert, paths.ca_file, f"{RUN}/ha.env", RECORD)
         public += tuple(path for path in paths.java if os.path.exists(below(self.root, path)))
         found = [below(self.root, path) for path in (*public, f"{paths.server_dir}/probeCert.pem")]
         private = [below(self.root, path) for path in (paths.key, OWNER_KEY)]
