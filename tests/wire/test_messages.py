@@ -1,5 +1,6 @@
 """Challenge and problem are read open: what we do not know is ignored, what we do know is checked."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,18 @@ def test_a_challenge_is_read_as_it_was_written() -> None:
     assert (CHALLENGE.evidence, CHALLENGE.kems) == (EVIDENCE, KEMS)
 
 
+def test_a_challenge_may_name_answer_keys_and_audience() -> None:
+    told = replace(CHALLENGE, answer_keys=("A" * 43, "Q" * 42 + "E"), audience="hsm-enrol:5d0c")
+    assert Challenge.from_bytes(told.to_bytes()) == told
+    assert not {"answer_keys", "audience"} & set(as_dict(CHALLENGE.to_bytes()))
+
+
+@pytest.mark.parametrize("keys", [[], ["x"], ["A" * 43, "A" * 43], "A" * 43, None, [None]], ids=repr)
+def test_e4_answer_keys_that_are_none_are_refused(keys: Any) -> None:
+    with pytest.raises(WireError, match="E4"):
+        Challenge.from_bytes(dump(as_dict(CHALLENGE.to_bytes()) | {"answer_keys": keys}))
+
+
 def test_a_problem_is_read_as_it_was_written() -> None:
     assert Problem.from_bytes(PROBLEM.to_bytes()) == PROBLEM
     for reason in REASONS:
@@ -38,7 +51,7 @@ def test_a_reason_from_a_later_version_is_kept() -> None:
     assert Problem.from_bytes(b'{"reason":"moon_phase","status":503}').reason == "moon_phase"
 
 
-@pytest.mark.parametrize("name", ["nonce", "expires_in", "server_time", "evidence", "kems", "profiles"])
+@pytest.mark.parametrize("name", ["nonce", "expires_in", "server_time", "evidence", "kems", "profiles", "audience"])
 @pytest.mark.parametrize("new", [None, -1, 1.5, "x\n", [1], {"x": 1}], ids=repr)
 def test_e4_a_challenge_with_a_member_of_another_type_is_refused(name: str, new: Any) -> None:
     with pytest.raises(WireError, match="E4"):

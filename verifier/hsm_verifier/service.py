@@ -80,6 +80,8 @@ class Service:
             server_time=int(now),
             evidence=self._evidence,
             kems=self._kems,
+            answer_keys=self._world.keys.kids,
+            audience=self._world.audience,
         )
         return Reply(status=200, kind=JSON_TYPE, body=told.to_bytes())
 

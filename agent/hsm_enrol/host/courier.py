@@ -101,6 +101,10 @@ class Courier:
         """Give the connections back."""
         self._line.close()
 
+    def greet(self) -> Challenge:
+        """Ask for a challenge and nothing else: is a verifier there, what does it say of itself? Raises as `ask`."""
+        return self._rounds.persist(self._challenge)
+
     def ask(self, make: Make) -> bytes:
         """Give the answer's bytes, unverified, at most MAX_ANSWER of them.
 

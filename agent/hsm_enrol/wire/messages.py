@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hsm_enrol.wire.answer import MAX_ANSWER
-from hsm_enrol.wire.assertion import MAX_ASSERTION, NONCE, PROFILE
+from hsm_enrol.wire.assertion import AUDIENCE, MAX_ASSERTION, NONCE, PROFILE
 from hsm_enrol.wire.bundle import MAX_BUNDLE
+from hsm_enrol.wire.keys import THUMBPRINT
 from hsm_enrol.wire.seal import KEMS
 from hsm_enrol.wire.strict import Fields, dump_json, parse_json
 
@@ -40,7 +41,10 @@ REASONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenge:
-    """A nonce, how many seconds it lives, the verifier's time; the lists are for `check` and error texts only."""
+    """A nonce, how many seconds it lives, the verifier's time; all the rest is for `check` and error texts only.
+
+    `answer_keys` are the kids that this verifier signs with, `audience` its ledger's name; either may be absent.
+    """
 
     nonce: str
     expires_in: int
@@ -48,6 +52,8 @@ class Challenge:
     evidence: tuple[str, ...] = EVIDENCE
     kems: tuple[str, ...] = KEMS
     profiles: tuple[str, ...] = (PROFILE,)
+    answer_keys: tuple[str, ...] = ()
+    audience: str | None = None
 
     def to_bytes(self) -> bytes:
         """Write it."""
@@ -59,6 +65,10 @@ class Challenge:
             "kems": list(self.kems),
             "profiles": list(self.profiles),
         }
+        if self.answer_keys:
+            found["answer_keys"] = list(self.answer_keys)
+        if self.audience is not None:
+            found["audience"] = self.audience
         return dump_json(found)
 
     @classmethod
@@ -73,6 +83,8 @@ class Challenge:
             evidence=fields.texts("evidence", words, 0, 16),
             kems=fields.texts("kems", words, 0, 16),
             profiles=fields.texts("profiles", words, 0, 16),
+            answer_keys=fields.texts("answer_keys", THUMBPRINT, 1, 16) if fields.has("answer_keys") else (),
+            audience=fields.optional_text("audience", AUDIENCE),
         )
 
 
