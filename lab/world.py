@@ -55,10 +55,11 @@ class World:
         deliver: str = "",
         deadline: str = "20s",
         policy: str = "",
+        named: bool = True,
     ) -> None:
         """Make everything but the verifier's process. `luna` and `deliver` are lines of those settings tables.
 
-        `client` are options of lab.luna.client.install_client.
+        `client` are options of lab.luna.client.install_client; `named` as in lab.luna.estate.
         """
         self.folder = folder
         self.root = folder / "instance"
@@ -71,7 +72,7 @@ class World:
         self.root.mkdir()
         for place in ("etc/hsm-enrol", "var/lib", "run"):
             (self.root / place).mkdir(parents=True, exist_ok=True)
-        self.estate = Estate(appliances=appliances, named=True)
+        self.estate = Estate(appliances=appliances, named=named)
         self.client = self.estate.install(generation, self.root, notes=folder / "luna", **(client or {}))
         self.pin = pin
         self.serial = 0

@@ -135,6 +135,15 @@ def status(args: argparse.Namespace, _: Voice) -> int:
     return show_status(load(args.config, args.root), as_json=args.json, ask_tools=not args.offline)
 
 
+def check(args: argparse.Namespace, _: Voice) -> int:
+    """Look at everything that an enrolment needs, and change nothing."""
+    from hsm_enrol.cli.check import show_check  # noqa: PLC0415
+    from hsm_enrol.facts.look import Look  # noqa: PLC0415
+
+    look = Look(settings_path=args.config, root=args.root.rstrip("/"), ask_tools=not args.offline)
+    return show_check(look, as_json=args.json)
+
+
 def assertion(args: argparse.Namespace, voice: Voice) -> int:
     """Show what would be sent."""
     from hsm_enrol.cli.assertion import show_assertion  # noqa: PLC0415
@@ -166,6 +175,7 @@ TABLE: dict[str, tuple[str, Command, Declare]] = {
     "re-enrol": ("ask for the bundle again; the verifier serves it only with a grant", re_enrol, _re_enrol_options),
     "refresh": ("take a newer bundle if there is one", refresh, _no_options),
     "status": ("what is installed, since when, and what differs; exit 0 healthy, 1 not", status, _status_options),
+    "check": ("look at everything that an enrolment needs; exit 0 when nothing fails", check, _status_options),
     "assertion": ("print the assertion that would be sent, credentials masked", assertion, _no_options),
     "leave": ("take this host out of its group", leave, _no_options),
     "generalize": ("before an image is made: nothing of this instance stays", generalize, _no_options),
