@@ -21,6 +21,7 @@ from hsm_enrol.checks.finding import DAY, FAIL, OK, WARN, Finding, of_expiry
 from hsm_enrol.errors import CannotWrite, StsUnknown, VerifierUnreachable
 from hsm_enrol.facts.look import Look
 from hsm_enrol.host import around, peer, state
+from hsm_enrol.host.retry import Deadline
 from hsm_enrol.host.site import Site
 from hsm_enrol.host.state import Owner
 from hsm_enrol.record import PinMemory, ReceiptDue, Record, desired_from_bundle, without_secrets
@@ -32,6 +33,7 @@ from lab.bad_party import BadParty, Orders, page
 from lab.imds import Faults, ImdsServer
 from lab.machine import Machine, RoleCredentials
 from lab.pki import Pair, authority, name, self_signed, server
+from tests.host.test_metadata import Waits
 from tests.verifier.served import Served, serving
 
 ROOT = Path(__file__).parent.parent
@@ -85,12 +87,14 @@ class Host:
         self.write("/usr/safenet/lunaclient/bin/vtl", script.format(**self.answers), 0o755)
 
     def look(self, **changes: object) -> tuple[Finding, ...]:
+        waits = Waits()  # time passes only by waiting
         look = Look(
             settings_path=self.settings_path,
             root=str(self.root),
             environ=self.environ,
             rng=random.Random(5),
-            sleep=lambda _: None,
+            sleep=waits.sleep,
+            deadline=lambda seconds: Deadline(seconds, clock=waits.clock),
         )
         return check(replace(look, **changes))  # type: ignore[arg-type]  # a look's fields by name
 
@@ -128,7 +132,7 @@ def host(tmp_path: Path, verifier: Served, imds: ImdsServer, monkeypatch: pytest
     host.write(
         "/etc/hsm-enrol/hsm-enrol.toml",
         f'[verifier]\nurls = ["{verifier.url}"]\naudience = "{audience}"\nca_file = "/etc/hsm-enrol/verifier-ca.pem"\n'
-        f'answer_keys = ["/etc/hsm-enrol/answer-key.pem"]\n[imds]\nendpoint = "{imds.endpoint}"\ndeadline = "4s"\n',
+        f'answer_keys = ["/etc/hsm-enrol/answer-key.pem"]\n[imds]\nendpoint = "{imds.endpoint}"\ndeadline = "3s"\n',
     )
     for file in ("verifier-ca.pem", "answer-key.pem"):
         host.write(f"/etc/hsm-enrol/{file}", (verifier.folder / file).read_bytes())
@@ -361,6 +365,7 @@ def test_a_place_outside_the_units_sandbox_is_told_until_a_drop_in_opens_it(host
 
 
 def test_p6_the_hop_limit_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsm_enrol.host.metadata.SILENT_PUTS", 1)
     host.imds.faults = Faults(token_timeout=True)
     found = host.only()
     assert (found.level, found.reason) == (FAIL, "imds_hop_limit")
@@ -448,10 +453,7 @@ def closed_port() -> str:
         return f"https://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_a_verifier_that_is_away_is_a_fault_only_when_it_is_the_only_one(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hsm_enrol.facts.verifiers.VERIFIER_TIME", 1.5)
+def test_a_verifier_that_is_away_is_a_fault_only_when_it_is_the_only_one(host: Host) -> None:
     gone = closed_port()
     host.settings(f'urls = ["{host.verifier.url}"]', f'urls = ["{gone}", "{host.verifier.url}"]')
     found = host.only()
@@ -480,10 +482,7 @@ def stranger(tmp_path: Path, host: Host) -> Iterator[Callable[..., BadParty]]:
         one.stop()
 
 
-def test_a_proxy_in_the_verifiers_place_is_told(
-    host: Host, stranger: Callable[..., BadParty], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hsm_enrol.facts.verifiers.VERIFIER_TIME", 2.0)
+def test_a_proxy_in_the_verifiers_place_is_told(host: Host, stranger: Callable[..., BadParty]) -> None:
     stranger(challenge=[page(403)])
     assert host.only().reason == "not_our_verifier"
 
@@ -496,10 +495,7 @@ def test_p15_clocks_apart_are_told(ahead: int, words: str, host: Host, stranger:
     assert f"s {words} that of" in found.line
 
 
-def test_p15_clocks_seven_hours_apart_fail(
-    host: Host, stranger: Callable[..., BadParty], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hsm_enrol.facts.verifiers.VERIFIER_TIME", 2.0)
+def test_p15_clocks_seven_hours_apart_fail(host: Host, stranger: Callable[..., BadParty]) -> None:
     stranger(ahead=7 * 3600)
     found = host.only()
     assert (found.level, found.reason) == (FAIL, "clock_wrong")

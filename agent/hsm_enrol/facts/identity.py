@@ -11,7 +11,6 @@ from hsm_enrol.facts.look import Look, first_line, or_error
 from hsm_enrol.host import state
 from hsm_enrol.host.folders import below
 from hsm_enrol.host.imds import DMI, Identity, Imds
-from hsm_enrol.host.retry import Deadline
 from hsm_enrol.host.state import Owner
 from hsm_enrol.settings import Settings
 from hsm_enrol.wire.keys import generate_key
@@ -26,7 +25,7 @@ def find_machine(look: Look, settings: Settings) -> Machine:
     """Ask IMDS everything, compare with firmware and disk, and make a proof with keys that are thrown away."""
     imds = Imds(
         settings.imds.endpoint,
-        deadline=Deadline(min(settings.imds.deadline, IMDS_TIME)),
+        deadline=look.deadline(min(settings.imds.deadline, IMDS_TIME)),
         rng=look.rng,
         sleep=look.sleep,
         dmi=Path(below(look.root, DMI)),

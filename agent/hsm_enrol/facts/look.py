@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hsm_enrol.errors import EnrolError
+from hsm_enrol.host.retry import Deadline
 
 T = TypeVar("T")
 
@@ -25,6 +26,7 @@ class Look:
     rng: random.Random = field(default_factory=random.SystemRandom, repr=False)
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     clock: Callable[[], float] = field(default=time.time, repr=False)
+    deadline: Callable[[float], Deadline] = field(default=Deadline, repr=False)
 
 
 def or_error(act: Callable[[], T]) -> T | EnrolError:

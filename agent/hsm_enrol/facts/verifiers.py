@@ -10,7 +10,6 @@ from hsm_enrol.errors import EnrolError
 from hsm_enrol.facts.look import Look, or_error
 from hsm_enrol.host.courier import Courier
 from hsm_enrol.host.peer import certificate_until
-from hsm_enrol.host.retry import Deadline
 from hsm_enrol.host.trust import trusting
 from hsm_enrol.settings import Settings
 
@@ -24,7 +23,7 @@ def find_greetings(look: Look, settings: Settings) -> Iterator[Greeting]:
             courier = Courier(
                 replace(settings.verifier, urls=(url,)),
                 root=look.root,
-                deadline=Deadline(VERIFIER_TIME),
+                deadline=look.deadline(VERIFIER_TIME),
                 rng=look.rng,
                 sleep=look.sleep,
                 clock=look.clock,
