@@ -1,7 +1,9 @@
 # Each target sets itself up, quietly, inside this checkout; nothing else on the machine is touched.
 VENV ?= .venv
 PY := $(VENV)/bin/python
+RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
+NEEDS := setup.cfg verifier/setup.cfg pyproject.toml packaging/dev/constraints.txt packaging/dev/bootstrap.sh
 SOURCES := agent verifier lab tests
 
 .PHONY: help demo lab test check format deb rpm clean pictures
@@ -14,15 +16,21 @@ help:
 	@echo "make lab     the stand-ins on loopback until Ctrl-C, addresses in .lab/lab.json"
 	@echo "make pictures  the operators' page of a made-up fleet, as docs show it"
 
-$(READY): setup.cfg verifier/setup.cfg pyproject.toml packaging/dev/constraints.txt packaging/dev/bootstrap.sh
+# Two steps, so that who only wants to see it run does not wait for the developers' tools.
+$(RUNS): $(NEEDS)
 	@echo "setting up $(VENV) (once) ..."
 	@packaging/dev/bootstrap.sh $(VENV)
 	@touch $@
 
-demo: $(READY)
+$(READY): $(NEEDS)
+	@echo "setting up $(VENV) with the developers' tools (once) ..."
+	@packaging/dev/bootstrap.sh $(VENV) dev
+	@touch $@ $(RUNS)
+
+demo: $(RUNS)
 	@$(PY) -m lab demo
 
-lab: $(READY)
+lab: $(RUNS)
 	@$(PY) -m lab serve
 
 check: $(READY)

@@ -1,7 +1,9 @@
 #!/bin/sh
-# Makes the virtual environment named by $1 with everything that make's targets need. Quiet unless something fails.
+# Makes the virtual environment named by $1: the two parties and what they need, and with the word `dev` as $2 also
+# what tests and checks want. Quiet unless something fails.
 set -eu
 venv=$1
+extras=${2:+[$2]}
 here=$(dirname "$0")
 root=$(cd "$here/../.." && pwd)
 python=${PYTHON:-python3}
@@ -22,4 +24,4 @@ if ! "$python" -c 'import ensurepip' 2>/dev/null; then
 fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 "$here/retry.sh" "$venv/bin/python" -m pip install -q --no-warn-script-location -c "$here/constraints.txt" \
-    -e "$root[dev]" -e "$root/verifier" 2>"$venv/pip.log" || { cat "$venv/pip.log" >&2; exit 1; }
+    -e "$root$extras" -e "$root/verifier" 2>"$venv/pip.log" || { cat "$venv/pip.log" >&2; exit 1; }
