@@ -19,7 +19,7 @@ help:
 # Two steps, so that who only wants to see it run does not wait for the developers' tools.
 $(RUNS): $(NEEDS)
 	@echo "setting up $(VENV) (once) ..."
-	@packaging/dev/bootstrap.sh $(VENV)
+	@packaging/dev/bootstrap.sh $(VENV) lab
 	@touch $@
 
 $(READY): $(NEEDS)

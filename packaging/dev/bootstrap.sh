@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the virtual environment named by $1: the two parties and what they need, and with the word `dev` as $2 also
-# what tests and checks want. Quiet unless something fails.
+# Makes the virtual environment named by $1: the two parties, and the extra that $2 names: `lab` for the
+# laboratory, `dev` for tests and checks as well. Quiet unless something fails.
 set -eu
 venv=$1
 extras=${2:+[$2]}
