@@ -279,6 +279,29 @@ def test_the_audit_keeps_facts_and_no_evidence(judged: Party, folder: Path) -> N
         assert secret not in text
 
 
+def test_tags_that_would_swell_the_audit_are_left_out_and_then_nothing_is_told(
+    party: Party, published: int, run: Run, folder: Path
+) -> None:
+    (folder / "old.toml").write_text(POLICY)
+    party.world = replace(party.world, policy=load_policy(folder / "old.toml"))
+    party.aws.facts = replace(FACTS, tags={f"{number:0128}": "\U0001f600" * 256 for number in range(50)})
+    service = Service(party.world, Audit(folder / "audit.jsonl"))
+    assert service.enrol(party.asker().ask(), "10.0.0.7").status == 200
+    assert max(map(len, (folder / "audit.jsonl").read_bytes().splitlines())) < 4096
+    told = json.loads(try_policy(run, folder, POLICY, "--json")[1])
+    assert (told["changes"], told["cannot_be_told"]) == ([], {"new": 1})
+
+
+def test_a_line_of_any_length_is_followed_by_the_next(folder: Path, audit: Audit, run: Run) -> None:
+    for length in (100_000, 70_000, 10):
+        audit.write("grant", NOW, instance=INSTANCE, by="alice", why="x" * length)
+        Audit(folder / "audit.jsonl").write("grant", NOW, instance=INSTANCE, by="bob")
+    with (folder / "audit.jsonl").open("ab") as file:
+        file.write(b"t" * 200_000)
+    Audit(folder / "audit.jsonl").write("grant", NOW, instance=INSTANCE, by="bob")
+    assert run("audit", "verify")[0] == 0
+
+
 def test_what_was_kept_comes_back_and_what_was_altered_does_not(party: Party) -> None:
     kept = Remembered(
         instance=party.asker().request().instance,

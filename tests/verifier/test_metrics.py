@@ -12,6 +12,7 @@ from hsm_verifier.ledger.fleet import Fleet
 from hsm_verifier.published import Catalogue
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.service import Service
+from tests.documents import bare, table
 from tests.verifier.party import NOW, Party, make_bundle
 
 SOURCE = "192.0.2.7"
@@ -127,3 +128,21 @@ def test_two_groups_have_two_series(party: Party, published: int) -> None:
     party.world.vault.put("batch", make_bundle(pin_id=""), NOW)
     found = read(text_of(party, Service(party.world, party.audit)))
     assert {labels for name, labels in found if name == "bundle_serial"} == {(("group", "web"),), (("group", "batch"),)}
+
+
+def test_the_document_lists_each_metric_with_its_kind_and_labels(party: Party, published: int) -> None:
+    service = Service(party.world, party.audit)
+    service.enrol(party.asker().ask(pin=True), SOURCE)
+    service.refuse("enrolment", SOURCE, Refusal("busy", "V1 queue_full"))
+    written = {
+        family.name + ("_total" if family.type == "counter" else ""): (
+            family.type,
+            {label for sample in family.samples for label in sample.labels} - {"le"},
+        )
+        for family in text_string_to_metric_families(text_of(party, service))
+    }
+    told = {
+        bare(row["metric"]): (row["kind"], set(filter(None, bare(row["labels"]).split(", "))))
+        for row in table("docs/operators-page.md", "Metrics", "metric", "kind", "labels")
+    }
+    assert told == written

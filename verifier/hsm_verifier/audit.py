@@ -87,7 +87,7 @@ class Audit:
             return self._seen[2]
         if status.st_size == 0:
             return Head(n=0, hash=START)
-        tail = os.pread(handle, _TAIL, max(0, status.st_size - _TAIL))
+        tail = _last_lines(handle, status.st_size)
         if not tail.endswith(b"\n"):
             # A crash tore the last line; it was never answered. End it, and say so in the chain.
             torn = tail[tail.rfind(b"\n") + 1 :]
@@ -165,6 +165,16 @@ def last_taken(path: Path, since: float) -> Witness | None:
 def _write_whole(handle: int, line: bytes) -> None:
     if os.write(handle, line) != len(line):  # a full disk; the torn line is explained by the next writer
         raise OSError("the audit could not be written whole")
+
+
+def _last_lines(handle: int, size: int) -> bytes:
+    """Give the file's end with at least two whole lines in it, however long they are."""
+    window = _TAIL
+    while True:
+        tail = os.pread(handle, window, max(0, size - window))
+        if window >= size or tail[:-1].count(b"\n") > 1:
+            return tail
+        window *= 2
 
 
 def _head_path(path: Path) -> Path:

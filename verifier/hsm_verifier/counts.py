@@ -49,6 +49,11 @@ class Counts:
             self._seconds[event] += seconds
             self._alarms += alarm
 
+    def raise_alarm(self) -> None:
+        """Count an alarm that is no decision about an instance."""
+        with self._lock:
+            self._alarms += 1
+
     def turn_away(self, event: str, reason: str) -> None:
         """Count a request that V1 refused before it was read."""
         with self._lock:

@@ -6,12 +6,16 @@ key, no token. Tags are among them: a policy may ask for any.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from hsm_enrol.wire.assertion import Instance
 from hsm_verifier.inventory.facts import Facts
+
+MAX_TAGS = 8 * 1024
+"""Bytes of JSON: AWS allows 50 tags of 384 characters, whoever may tag an instance fills them; ours are far shorter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +30,13 @@ class Remembered:
     judged_at: float
 
     def as_facts(self) -> dict[str, Any]:
-        """Give the audit's facts; what is unknown is left out."""
+        """Give the audit's facts; what is unknown is left out, and so are more tags than anyone has."""
+        seen = {one.name: value for one in fields(Facts) if (value := _plain(getattr(self.seen, one.name)))}
+        if len(json.dumps(seen.get("tags", {}))) > MAX_TAGS:
+            seen["tags"] = None
         return {
             "claims": self.instance.as_json(),
-            "seen": {one.name: value for one in fields(Facts) if (value := _plain(getattr(self.seen, one.name)))},
+            "seen": seen,
             "document": self.document,
             "kem": self.kem,
             "first_time": self.first_time,
@@ -42,7 +49,7 @@ class Remembered:
         try:
             claims = {one.name: record["claims"].get(one.name.replace("_", "-")) for one in fields(Instance)}
             seen = {one.name: record["seen"].get(one.name) for one in fields(Facts)}
-            seen["tags"] = dict(seen["tags"] or {})
+            seen["tags"] = dict(record["seen"].get("tags", {}))  # null, for too many, is none that could be judged
             found = cls(
                 instance=Instance(**claims),
                 seen=Facts(**seen),

@@ -159,6 +159,7 @@ class Door:
             caller = tokens.find(form.get("token", "").strip())
             if caller is None:
                 office.audit.write("admin_login_refused", office.clock(), alarm=True)
+                office.counts.raise_alarm()
                 return office.render("login.html", None, status=401, fault="No operator has this token")
             office.audit.write("admin_login", office.clock(), by=caller.name)
             return Page(status=303, location="/", cookie=self._porter.sessions.begin(caller).name)

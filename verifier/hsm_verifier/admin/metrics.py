@@ -50,7 +50,12 @@ def write(
             "Requests refused before they were read (V1).",
             [("", {"event": event, "reason": reason}, n) for (event, reason), n in sorted(counted.turned_away.items())],
         ),
-        ("audit_alarms_total", "counter", "Decisions that a person should look at.", [("", {}, counted.alarms)]),
+        (
+            "audit_alarms_total",
+            "counter",
+            "Audit lines of this process that a person should look at.",
+            [("", {}, counted.alarms)],
+        ),
         (
             "slots",
             "gauge",
