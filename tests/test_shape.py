@@ -32,7 +32,13 @@ def grammar_of(row: dict[str, str]) -> str:
 
 # --- grammars and members
 
-CHALLENGE = messages.Challenge(nonce="n" * 22, expires_in=300, server_time=samples.NOW)
+CHALLENGE = messages.Challenge(
+    nonce="n" * 22,
+    expires_in=300,
+    server_time=samples.NOW,
+    answer_keys=(samples.KID,),
+    audience="hsm-enrol:5d0c",
+)
 PROBLEM = messages.Problem(reason="hold", status=503, detail="wait", decision="0a", server_time=samples.NOW)
 ANSWER = answer.Answer(
     jti=samples.assertion().jti,

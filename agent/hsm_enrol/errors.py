@@ -427,7 +427,7 @@ class Refused(EnrolError):
     reason = "refused"
     message_id = "0c4ba4e793aa45fcb438e6d87134ea62"
     says = "the verifier refused this instance: {reason} (decision {decision})"
-    hint = "look the decision up at the verifier: `hsm-verifier audit tail`"
+    hint = "look the decision up at the verifier: `hsm-verifier audit find {decision}`"
 
 
 class AlreadyEnrolled(EnrolError):
