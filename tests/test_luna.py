@@ -78,6 +78,19 @@ def test_a_label_counts_as_the_whole_field() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Error: There is no HA group web.\n",
+        "================ HA Group and Member Information ================\n",
+        "HA Group Label:\n",
+    ],
+)
+def test_a_text_without_a_group_shows_none(text: str) -> None:
+    assert luna.groups(text) == ()
+
+
 def test_lunacm_prints_the_same_in_other_words() -> None:
     assert luna.groups(LIST_7) == (
         Shown(

@@ -14,48 +14,18 @@ import socket
 import ssl
 import tempfile
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lab.luna.certificates import LunaPair, appliance_pair, cached_key
+from lab.luna.partition import Partition, answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PATIENCE = 10.0  # seconds for one word of a client
 LONGEST_LINE = 64 * 1024
-
-
-@dataclass(slots=True, kw_only=True)
-class Partition:
-    """A partition: `limit` wrong PINs in a row lock it. `tries` counts all of them, right or wrong, for tests."""
-
-    serial: str
-    label: str
-    pin: str = field(repr=False)
-    objects: bool = False
-    limit: int = 10
-    failures: int = 0
-    tries: int = 0
-    copies: int = 0  # times somebody answered `copy` when asked about the objects
-    removed: bool = False  # somebody answered `remove`
-
-    @property
-    def locked(self) -> bool:
-        """Tell whether no PIN is taken any more."""
-        return self.failures >= self.limit
-
-    def login(self, pin: str) -> str:
-        """Spend a try: ok, incorrect or locked. A right PIN forgets the wrong ones before it."""
-        self.tries += 1
-        if self.locked:
-            return "locked"
-        if pin != self.pin:
-            self.failures += 1
-            return "locked" if self.locked else "incorrect"
-        self.failures = 0
-        return "ok"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +195,9 @@ class Appliance:
             barred = self.ipcheck and secure.getpeername()[0] != client.address
             with secure.makefile("rwb") as lines:
                 while line := lines.readline(LONGEST_LINE):
-                    lines.write(json.dumps(self._answer(json.loads(line), barred=barred)).encode() + b"\n")
+                    with self._lock:
+                        said = answer({} if barred else self.partitions, json.loads(line))
+                    lines.write(json.dumps(said).encode() + b"\n")
                     lines.flush()
 
     def _context(self, known: list[Registered]) -> ssl.SSLContext:
@@ -242,23 +214,6 @@ class Appliance:
         if known:
             context.load_verify_locations(cadata="".join(one.pem for one in known))
         return context
-
-    def _answer(self, asked: dict[str, Any], *, barred: bool) -> dict[str, Any]:
-        """Answer one question of the made-up protocol."""
-        visible = {} if barred else self.partitions
-        if asked.get("ask") == "partitions":
-            return {"partitions": [{"serial": one.serial, "label": one.label} for one in visible.values()]}
-        partition = visible.get(asked.get("serial", ""))
-        if partition is None:
-            return {"result": "unknown"}
-        if asked["ask"] == "login":
-            with self._lock:
-                return {"result": partition.login(asked["pin"]), "objects": partition.objects}
-        if asked["ask"] == "objects":
-            partition.copies += asked["answer"] == "copy"
-            partition.removed |= asked["answer"] == "remove"
-            return {"result": "ok"}
-        return {"result": "unknown"}
 
 
 def _socket() -> socket.socket:

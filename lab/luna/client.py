@@ -41,12 +41,20 @@ FAULTS = frozenset(
         "foreign-key",  # changes Luna/DefaultTimeOut too, whenever it writes the conf
         "no-prompt",  # waits for the PIN without a word
         "asks-twice",  # asks for the PIN again after it had it
+        "leaves-echo",  # does not switch the terminal's echo off while the PIN is typed
+        "retries",  # after a wrong PIN says so and asks again, by itself
+        "hang-with-pin",  # hangs when it has the PIN, before it shows it to the HSM
         "echoes",  # prints the PIN back
-        "flood",  # 10 MiB of output before the real one
+        "flood",  # 2 MiB of output before the real one
         "slow",  # output in pieces, with pauses in the middle of lines
         "no-slots",  # sees no partition although the appliances are there
         "label-used",  # newGroup: the label has already been used
         "show-nothing",  # show: the groups are left out
+        "show-longer",  # show: the labels have `-old` behind them
+        "usage",  # a usage text, status as the generation has it
+        "lies",  # says that it was done, and the conf is as before
+        "mumbles",  # does it, and says so in words that nobody knows
+        "litter",  # addServer: leaves a file more beside the certificate
     }
 )
 

@@ -19,9 +19,10 @@ from typing import Any, Self
 
 from hsm_enrol.wire.bundle import Bundle, Ha, Pin, Server
 from hsm_enrol.wire.bundle import Client as BundleClient
-from lab.luna.appliance import Appliance, Partition
+from lab.luna.appliance import Appliance
 from lab.luna.certificates import LunaPair, cached_key, client_pair
 from lab.luna.client import Client, install_client
+from lab.luna.partition import Partition
 
 FIRST_APPLIANCE, FIRST_PARTITION = 679797, 156908040  # numbers in the shape of those in published texts
 

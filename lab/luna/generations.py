@@ -36,7 +36,7 @@ class Generation(NamedTuple):
     first_slot: int
     vtl_banner: str
     lunacm_banner: str
-    asks: str  # how the PIN is asked for: hidden, arrow, stars; or never: it has to be an argument
+    asks: str  # how the PIN is asked for: hidden, stars (key by key); or never: it has to be an argument
     prompt: str
     refusal: str  # after a wrong PIN
     locked: str
@@ -91,7 +91,7 @@ _GENERATIONS = (
         first_slot=1,
         vtl_banner="",
         lunacm_banner=_LUNACM.format("5.4.7", "2014 SafeNet"),
-        asks="arrow",
+        asks="hidden",
         prompt="Please enter the challenge for the partition\n> ",
         refusal="Error: The password is incorrect.",
         locked="Error: The password was refused, the partition is locked.",

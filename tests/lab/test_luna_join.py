@@ -1,27 +1,20 @@
 """Each generation of the client, joined by hand on a terminal as the agent does it."""
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hsm_enrol import luna
 from lab.luna.estate import Estate
-from tests.lab.luna_hand import DIALECT, GENERATIONS, Hand, joined
-
-
-@pytest.fixture
-def estate() -> Iterator[Estate]:
-    with Estate() as running:
-        yield running
+from tests.lab.luna_hand import DIALECT, GENERATIONS, Hand, host
 
 
 @pytest.mark.parametrize("generation", DIALECT)
 def test_a_host_joins_by_the_tools_and_the_agents_words_understand_every_answer(
     generation: str, estate: Estate, tmp_path: Path
 ) -> None:
-    hand = joined(estate, generation, tmp_path)
+    hand = Hand(estate=estate, client=estate.install(generation, tmp_path))
+    hand.join()
     assert hand.verify() == estate.members
     (shown,) = luna.groups(hand.show().output)
     assert (shown.label, shown.members, shown.alive) == (estate.label, estate.members, estate.members)
@@ -42,8 +35,7 @@ def test_a_host_joins_by_the_tools_and_the_agents_words_understand_every_answer(
 def test_only_one_dialect_is_understood_and_the_others_spend_no_try(
     generation: str, estate: Estate, tmp_path: Path
 ) -> None:
-    hand = Hand(estate=estate, client=estate.install(generation, tmp_path))
-    hand.add_servers()
+    hand = host(estate, generation, tmp_path)
     understood = []
     for dialect in luna.DIALECTS:
         ran = hand.run(luna.program(dialect), *luna.new_group(dialect, "never", "9"), pin=estate.pin)
@@ -56,30 +48,10 @@ def test_only_one_dialect_is_understood_and_the_others_spend_no_try(
 
 
 def test_the_silent_client_takes_the_pin_as_an_argument_only(estate: Estate, tmp_path: Path) -> None:
-    hand = Hand(estate=estate, client=estate.install("silent", tmp_path))
-    hand.add_servers()
+    hand = host(estate, "silent", tmp_path)
     words = luna.new_group("lunacm", estate.label, estate.members[0])
     assert luna.is_usage(hand.run("lunacm", *words, pin=estate.pin).output)
     assert estate.tries == 0
     given = hand.run("lunacm", *words, "-password", estate.pin)
     assert "Command Result : No Error" in given.output
     assert luna.group_number(given.output) == "1" + estate.members[0]
-
-
-@pytest.mark.parametrize("generation", GENERATIONS)
-def test_the_conf_is_rewritten_in_the_generations_own_layout(generation: str, estate: Estate, tmp_path: Path) -> None:
-    hand = Hand(estate=estate, client=estate.install(generation, tmp_path))
-    before = hand.conf()
-    assert "# kept by the site's own scripts" in hand.client.conf.read_text()
-    hand.add_servers()
-    text = hand.client.conf.read_text()
-    after = hand.conf()
-    assert {key: after.get(key) for key in before if not key.startswith("Client")} == {
-        key: value for key, value in before.items() if not key.startswith("Client")
-    }
-    assert [after[f"ServerPort0{at}"] for at in range(2)] == ["1792", "1792"]
-    assert [after[f"ServerName0{at}"] for at in range(2)] == [one.address for one in estate.servers]
-    assert "#" not in text
-    indents = {len(found) for found in re.findall(r"^( *)\S+\s*=\s*[^{\n]+;$", text, re.MULTILINE)}
-    assert indents == ({1} if generation.startswith("5") else {2, 3})
-    assert ("Luna={" in text) == (generation == "5.1")

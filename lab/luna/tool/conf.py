@@ -76,6 +76,8 @@ class Conf:
     def save(self) -> None:
         """Write the file whole, with the faults that are switched on."""
         world = self._world
+        if world.fault("lies"):
+            return
         if world.fault("foreign-key"):
             self.put("Luna", "DefaultTimeOut", "1")
         data = self.text().encode("utf-8", "surrogateescape")

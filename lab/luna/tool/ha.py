@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lab.luna.tool.conf import HA, SYNCHRONIZE, TOKENS, Conf
-from lab.luna.tool.ntls import Away, ask, partitions
+from lab.luna.tool.ntls import Away, ask, numbered, partitions
 from lab.luna.tool.terminal import ask_objects, ask_pin
-from lab.luna.tool.world import Row, World
+from lab.luna.tool.world import Row, World, hang
 
 
 class Group(NamedTuple):
@@ -39,7 +39,7 @@ LOST = "The connection to the server was lost."
 
 def groups(world: World, conf: Conf) -> list[Group]:
     """Give the groups in the conf. Their slots follow the physical ones, or come first when only they are shown."""
-    physical = 0 if only(conf) else len(partitions(world, conf))
+    physical = 0 if only(conf) else len(numbered(world, conf))
     found = []
     for at, (number, label) in enumerate(conf.numbered(TOKENS, "VirtualToken", "Label")):
         members = conf.get(TOKENS, f"VirtualToken{number:02}Members")
@@ -98,10 +98,14 @@ def _take_in(world: World, conf: Conf, serial: str, pin: str | None) -> None:
     row = next((one for one in partitions(world, conf) if one and one.serial == serial), None)
     if row is None:
         raise Refused(NO_PARTITION.format(serial))
-    if pin is None:
-        pin = ask_pin(world)
+    typed = ask_pin(world) if pin is None else pin
+    if world.fault("hang-with-pin"):
+        hang()
     try:
-        answer = ask(world, conf, row.server, {"ask": "login", "serial": serial, "pin": pin})
+        answer = ask(world, conf, row.server, {"ask": "login", "serial": serial, "pin": typed})
+        while answer["result"] == "incorrect" and world.fault("retries"):
+            world.say(world.generation.refusal)
+            answer = ask(world, conf, row.server, {"ask": "login", "serial": serial, "pin": ask_pin(world)})
         if answer["result"] != "ok":
             raise Refused(answer["result"])
         if answer["objects"]:
@@ -111,6 +115,31 @@ def _take_in(world: World, conf: Conf, serial: str, pin: str | None) -> None:
                 raise Quit
     except Away:
         raise Refused(LOST) from None
+
+
+def shown(world: World, conf: Conf, name: str = "") -> list[Group]:
+    """Give all groups or one as show and listGroups have them, with the faults that are on. Raises Refused."""
+    found = [find(world, conf, name)] if name else groups(world, conf)
+    if world.fault("show-nothing"):
+        return []
+    longer = "-old" if world.fault("show-longer") else ""
+    return [one._replace(label=one.label + longer) for one in found]
+
+
+def facts(group: Group) -> dict[str, object]:
+    """Give what the texts about a group have places for."""
+    return {"label": group.label, "serial": group.serial, "slot": group.slot, "members": ", ".join(group.members)}
+
+
+def settings(conf: Conf) -> dict[str, str]:
+    """Give what the texts about the global settings have places for."""
+    retry = conf.get(HA, "reconnAtt") or "0"
+    return {
+        "recovery": "disabled" if retry == "0" else "enabled",
+        "retry": retry,
+        "interval": conf.get(HA, "AutoReconnectInterval") or "60",
+        "only": "yes" if only(conf) else "no",
+    }
 
 
 def members(world: World, conf: Conf, group: Group) -> list[tuple[str, Row | None]]:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import ssl
 from typing import Any
 
 from lab.luna.tool.conf import CLIENT, Conf
@@ -28,6 +26,9 @@ def ask(world: World, conf: Conf, server: str, question: dict[str, str]) -> dict
     The one liberty: what is dialled comes out of the map baked in at install, whatever ServerPortNN says (1792, which
     no laboratory can bind twice); an address that is not in it is away. So nothing ever leaves loopback.
     """
+    import socket  # noqa: PLC0415  most commands shake no hands and start without it
+    import ssl  # noqa: PLC0415  as above
+
     place = world.dial.get(server.lower())
     if place is None:
         raise Away(server)
@@ -55,6 +56,17 @@ def ask(world: World, conf: Conf, server: str, question: dict[str, str]) -> dict
     if not answer:  # TLS 1.3: a refused client learns it when it reads
         raise Away(server)
     return answer
+
+
+def numbered(world: World, conf: Conf) -> list[tuple[int, Row | None]]:
+    """Give partitions with their slots.
+
+    Documented: older clients list an appliance that is away as a slot `Not present`; newer ones do not, so that the
+    slots after it move.
+    """
+    found = partitions(world, conf)
+    rows = found if world.generation.old_listing else [one for one in found if one]
+    return list(enumerate(rows, world.generation.first_slot))
 
 
 def partitions(world: World, conf: Conf) -> list[Row | None]:

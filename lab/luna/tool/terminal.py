@@ -28,11 +28,12 @@ def ask_pin(world: World) -> str:
         sys.stdout.flush()
         pin = sys.stdin.readline().rstrip("\r\n")
     else:
+        leave_echo = world.fault("leaves-echo")
         prompt = "" if world.fault("no-prompt") else world.generation.prompt
-        pin = _hidden(terminal, prompt, stars=world.generation.asks == "stars")
+        pin = _hidden(terminal, prompt, stars=world.generation.asks == "stars", leave_echo=leave_echo)
         if world.fault("asks-twice"):
             _heard(world, pin)
-            pin = _hidden(terminal, "Please enter the password again: ", stars=False)
+            pin = _hidden(terminal, "Please enter the password again: ", stars=False, leave_echo=leave_echo)
         os.close(terminal)
     _heard(world, pin)
     if world.fault("echoes"):
@@ -46,10 +47,11 @@ def _heard(world: World, pin: str) -> None:
     world.note("pin", empty=not pin, elsewhere=elsewhere)
 
 
-def _hidden(terminal: int, prompt: str, *, stars: bool) -> str:
+def _hidden(terminal: int, prompt: str, *, stars: bool, leave_echo: bool) -> str:
     """Read a line without echo. Input that came before is flushed after the prompt was written."""
     before = termios.tcgetattr(terminal)
-    quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    echo = 0 if leave_echo else termios.ECHO
+    quiet = [*before[:3], before[3] & ~echo, *before[4:]]
     if stars:  # character by character
         quiet[0] &= ~termios.ICRNL
         quiet[3] &= ~termios.ICANON

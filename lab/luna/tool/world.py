@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from lab.luna.generations import GENERATIONS
 
-FLOOD = 10 << 20  # bytes before the real output
+FLOOD = 2 << 20  # bytes before the real output
 PAUSE = 0.4  # seconds between the pieces of slow output
 
 
@@ -84,12 +84,11 @@ class World:
     def end(self) -> None:
         """Play the fault that comes after everything was done."""
         if self.fault("hang-late"):
-            sys.stdout.flush()
             hang()
 
     def say(self, text: str) -> None:
         """Print a text; slowly, in three pieces with pauses, if so switched."""
-        text += "\n"
+        text = "It has been seen to.\n" if self.fault("mumbles") else text + "\n"
         if not self.fault("slow"):
             sys.stdout.write(text)
             return
@@ -105,6 +104,7 @@ class World:
 
 
 def hang() -> NoReturn:
-    """Do nothing until killed."""
+    """Do nothing until killed; what was printed is seen."""
+    sys.stdout.flush()
     while True:
         signal.pause()

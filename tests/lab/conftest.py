@@ -1,0 +1,25 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hsm_enrol.host import tools
+from lab.luna.estate import Estate
+from tests.lab.luna_hand import Hand
+
+
+@pytest.fixture
+def estate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Estate]:
+    """Two appliances; and a runner that answers sooner than with real tools, which may pause in a line."""
+    monkeypatch.setattr(tools, "QUIET", 0.1)
+    monkeypatch.setattr(tools, "GRACE", 0.3)
+    with Estate() as running:
+        yield running
+
+
+@pytest.fixture
+def hand(estate: Estate, tmp_path: Path) -> Hand:
+    """A 6.2 client whose appliances are registered already."""
+    found = Hand(estate=estate, client=estate.install("6.2", tmp_path, receive_timeout=300))
+    found.put_servers()
+    return found
