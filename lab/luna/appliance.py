@@ -145,8 +145,10 @@ class Appliance:
 
     def _run(self, act: Any, *arguments: object) -> None:
         thread = threading.Thread(target=act, args=arguments, name=f"lab-luna-{self.number}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        with self._lock:
+            self._threads = [one for one in self._threads if one.is_alive()]
+            thread.start()
+            self._threads.append(thread)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -167,7 +169,7 @@ class Appliance:
                     self._say_nothing(connection)
                 else:
                     self._talk(connection)
-            except OSError:  # the client went, or was refused
+            except (OSError, ValueError):  # the client went, was refused, or spoke another language
                 pass
             finally:
                 with self._lock:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from hsm_enrol.wire.bundle import Bundle, Ha, Pin, Server
 from hsm_enrol.wire.bundle import Client as BundleClient
@@ -50,6 +50,7 @@ class Estate:
         self.client: LunaPair = client_pair(client_name, cached_key(f"client {client_name}"))
         self.appliances: list[Appliance] = []
         self._addresses: list[str] = []
+        self._running = ExitStack()
         for at in range(appliances):
             partition = Partition(serial=str(FIRST_PARTITION + at), label=f"par{at + 1}", pin=pin)
             host = f"127.0.0.{11 + at}"
@@ -96,9 +97,26 @@ class Estate:
             pin=Pin(id=pin_id, value=self.pin),
         )
 
-    def install(self, generation: str, root: Path, **options: Any) -> Client:
-        """Install a client below `root` that can dial this estate; options as for lab.luna.client.install_client."""
-        return install_client(root, generation, self.dial, **options)
+    def install(
+        self,
+        generation: str,
+        root: Path,
+        *,
+        minimal: bool = False,
+        linked: bool = False,
+        receive_timeout: int = 20000,
+        notes: Path | None = None,
+    ) -> Client:
+        """Install a client below `root` that can dial this estate; options as of lab.luna.client.install_client."""
+        return install_client(
+            root,
+            generation,
+            self.dial,
+            minimal=minimal,
+            linked=linked,
+            receive_timeout=receive_timeout,
+            notes=notes,
+        )
 
     def renew_client(self) -> LunaPair:
         """Give the client another pair of the same subject; the appliances let both in, as in a rotation."""

@@ -8,11 +8,15 @@ from lab.luna.estate import Estate
 from tests.lab.luna_hand import Hand
 
 
-@pytest.fixture
-def estate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Estate]:
-    """Two appliances; and a runner that answers sooner than with real tools, which may pause in a line."""
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer sooner than real tools allow, which may pause in the middle of a line."""
     monkeypatch.setattr(tools, "QUIET", 0.1)
     monkeypatch.setattr(tools, "GRACE", 0.3)
+
+
+@pytest.fixture
+def estate() -> Iterator[Estate]:
     with Estate() as running:
         yield running
 

@@ -17,6 +17,9 @@ from lab.luna.estate import Estate
 from lab.luna.partition import Partition
 from tests.lab.luna_hand import Hand
 
+# Appliances are threads of this process, so Python 3.12 and later warn of the fork; the real agent has no threads.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 
 def talk(appliance: Appliance, client: LunaPair, folder: Path, **question: str) -> dict[str, Any]:
     """Ask one question, trusting the appliance's certificate of now."""

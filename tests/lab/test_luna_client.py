@@ -15,6 +15,9 @@ from lab.luna.estate import Estate
 from lab.luna.generations import GENERATIONS as TABLE
 from tests.lab.luna_hand import GENERATIONS, Hand, member
 
+# Appliances are threads of this process, so Python 3.12 and later warn of the fork; the real agent has no threads.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_the_conf_is_rewritten_in_the_generations_own_layout(generation: str, estate: Estate, tmp_path: Path) -> None:
@@ -178,6 +181,23 @@ def test_a_label_and_a_member_are_taken_once(hand: Hand) -> None:
     twice = hand.add_member(hand.estate.label)
     assert "The member you specified is already part of an" in twice.output
     assert (again.pin_sent, twice.pin_sent) == (False, False)
+
+
+@pytest.mark.parametrize("how", ["tabs", "CRLF", "last section unclosed", "quoted values", "no newline at the end"])
+def test_an_odd_conf_is_read_all_the_same(how: str, hand: Hand) -> None:
+    text = hand.client.conf.read_text()
+    odd = {
+        "tabs": text.replace("   ", "\t"),
+        "CRLF": text.replace("\n", "\r\n"),
+        "last section unclosed": text.rstrip().removesuffix("}"),
+        "quoted values": re.sub(r"(ServerName\d+\s*= )(.*);", r"\1'\2';", text),
+        "no newline at the end": text.rstrip(),
+    }[how]
+    assert odd != text
+    hand.client.conf.write_bytes(odd.encode())
+    assert hand.verify() == hand.estate.members
+    assert luna.group_number(hand.new_group().output) == "1" + hand.estate.members[0]
+    assert hand.conf()["Contact"] == "hsm team, room 5"
 
 
 def test_the_minimal_client_finds_its_conf_by_the_variable(estate: Estate, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization as form
 
 from hsm_enrol import luna
 from hsm_enrol.host import tools
@@ -15,6 +16,9 @@ from hsm_enrol.host.tools import ToolRun
 from lab.luna.client import FAULTS, Switches
 from lab.luna.estate import Estate
 from tests.lab.luna_hand import DIALECT, Hand, host
+
+# Appliances are threads of this process, so Python 3.12 and later warn of the fork; the real agent has no threads.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
 def nothing_was_done(hand: Hand, ran: ToolRun) -> None:
@@ -214,6 +218,17 @@ def mumbles(hand: Hand) -> None:
     assert hand.conf()["VirtualToken00Label"] == hand.estate.label
 
 
+def pkcs1_only(hand: Hand) -> None:
+    key = hand.client.below("cert/client/webKey.pem")
+    loaded = form.load_pem_private_key(key.read_bytes(), None)
+    key.write_bytes(loaded.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()))
+    assert hand.verify() == hand.estate.members
+    hand.client.switch(verify="pkcs1-only")
+    assert hand.verify() == ()
+    hand.put_pair()
+    assert hand.verify() == hand.estate.members
+
+
 def litter(hand: Hand) -> None:
     hand.client.switch(addServer="litter")
     hand.run("vtl", "addServer", "-n", "other.lab", "-c", hand.server_file())
@@ -226,7 +241,7 @@ EFFECTS: dict[str, Callable[[Hand], None]] = {
     for effect in (
         *(error, fails, babble, usage, crash, hang, deaf, hang_with_pin, hang_late, truncate, foreign_key, no_prompt),
         *(asks_twice, retries, echoes, leaves_echo, flood, slow, no_slots, label_used, show_nothing, show_longer),
-        *(lies, mumbles, litter),
+        *(lies, mumbles, litter, pkcs1_only),
     )
 }
 

@@ -41,6 +41,8 @@ def ask(world: World, conf: Conf, server: str, question: dict[str, str]) -> dict
         context.check_hostname = False
         context.load_verify_locations(trusted)
         certificate, key = (world.place(conf.get(CLIENT, name)) for name in ("ClientCertFile", "ClientPrivKeyFile"))
+        if world.fault("pkcs1-only") and not _is_pkcs1(key):
+            raise Away(server)
         context.load_cert_chain(certificate, key, password="")  # an encrypted key is not asked about, it fails
         with (
             socket.create_connection(place, timeout=seconds) as connection,
@@ -56,6 +58,11 @@ def ask(world: World, conf: Conf, server: str, question: dict[str, str]) -> dict
     if not answer:  # TLS 1.3: a refused client learns it when it reads
         raise Away(server)
     return answer
+
+
+def _is_pkcs1(path: str) -> bool:
+    with open(path, encoding="ascii", errors="replace") as file:
+        return file.read().startswith("-----BEGIN RSA PRIVATE KEY-----")
 
 
 def numbered(world: World, conf: Conf) -> list[tuple[int, Row | None]]:
