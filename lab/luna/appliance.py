@@ -59,7 +59,6 @@ class Appliance:
         self.pair = appliance_pair(number, cached_key(f"appliance {number}"))
         self._generation = 0
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
         self._folder = tempfile.TemporaryDirectory(prefix="lab-luna-")
         self._write_pair()
         # Holds the port while the listener is closed (`down`): bound, never listening, so it takes no connection.
@@ -108,9 +107,10 @@ class Appliance:
 
     def stop(self) -> None:
         """End, held connections included; safe to call twice."""
-        self._stopping.set()
         self.down = True
-        for thread in self._threads:
+        while self._threads:
+            with self._lock:
+                thread = self._threads.pop()
             thread.join()
         self._placeholder.close()
         self._folder.cleanup()
@@ -162,6 +162,8 @@ class Appliance:
     def _serve(self, connection: socket.socket) -> None:
         with connection:
             with self._lock:
+                if self.down:  # closed between accept and here
+                    return
                 self._held.add(connection)
             try:
                 connection.settimeout(PATIENCE)

@@ -10,7 +10,7 @@ from lab.luna.client import Switches
 from lab.luna.estate import Estate
 from lab.luna.generations import GENERATIONS as TABLE
 from tests.lab.luna_agent import Agent, Tree, agent
-from tests.lab.luna_hand import DIALECT, GENERATIONS
+from tests.lab.luna_hand import DIALECT
 
 # Appliances are threads of this process, so Python 3.12 and later warn of the fork; the real agent has no threads.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -47,7 +47,7 @@ def test_the_agent_joins_by_the_tools_of_each_generation(generation: str, estate
     no_pin_was_shown(host)
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("generation", ["5.1", "6.2", "silent"])
 def test_the_agent_joins_without_the_tools_and_spends_no_pin(generation: str, estate: Estate, tmp_path: Path) -> None:
     host = agent(estate, generation, tmp_path, luna={"join": "config"})
     reached = host.enrol()
@@ -129,7 +129,7 @@ def ends_undone(host: Agent, expected: type[EnrolError]) -> None:
     assert host.tree() == before
 
 
-@pytest.mark.parametrize("generation", DIALECT)
+@pytest.mark.parametrize("generation", ["5.1", "10.4"])
 def test_a_wrong_pin_costs_one_try_and_nothing_else(generation: str, estate: Estate, tmp_path: Path) -> None:
     host = agent(estate, generation, tmp_path)
     host.pin = "wrong-PIN"
