@@ -24,7 +24,7 @@ from hsm_verifier.ledger.take import Held, Taken, confirm_have, take
 from hsm_verifier.policy import LEVELS
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.remembered import Remembered
-from hsm_verifier.vault import Entry, Vault, VaultError
+from hsm_verifier.vault import Bundles, Entry, VaultError
 
 if TYPE_CHECKING:
     import random
@@ -51,7 +51,7 @@ class World:
     audience: str
     policy: Policy
     store: Store
-    vault: Vault
+    vault: Bundles
     nonces: Nonces
     keys: AnswerKeys
     sts: Sts
@@ -200,7 +200,7 @@ def answer_known(case: Case, world: World, trail: Trail) -> bytes | None:
         entry = world.vault.current(known.group)
         if entry and entry.serial == request.have and _has_it(known, request, world):
             trail.facts |= {"how": "current", "group": known.group, "serial": entry.serial}
-            return _seal(request, entry, world, state="current", trial=False)
+            return _seal(request, entry.serial, world, bundle=None, trial=False)
     if case.waits and request.pin:
         entry = world.vault.current(case.waits.group)
         if entry and entry.gate and ledger_known.gate_closed(world.store, entry.gate, request.sub):
@@ -316,10 +316,11 @@ def make_claim(case: Case, facts: Facts, level: str, group: Group, entry: Entry)
 def answer_claim(case: Case, claim: Claim, world: World, trail: Trail) -> bytes:
     """V13 to V15: take the slot and seal in one transaction. Gives the answer after COMMIT."""
     trail.facts["serial"] = claim.serial
-    entry = world.vault.entry(claim.group, claim.serial)
+    # Read before the transaction: a slow store must not hold rows that others wait for.
+    bundle = world.vault.read(claim.group, claim.serial)
 
     def make(state: str, trial: bool) -> bytes:  # noqa: FBT001  the ledger's two words
-        return _seal(case.request, entry, world, state=state, trial=trial)
+        return _seal(case.request, claim.serial, world, bundle=bundle if state == "bundle" else None, trial=trial)
 
     match take(world.store, claim, make):
         case Held(halted=halted, alarm=alarm):
@@ -331,13 +332,12 @@ def answer_claim(case: Case, claim: Claim, world: World, trail: Trail) -> bytes:
             return answer
 
 
-def _seal(request: Assertion, entry: Entry, world: World, *, state: str, trial: bool) -> bytes:
-    """V14: read the bundle, seal it to the run's key, sign with a key the asker pins."""
+def _seal(request: Assertion, serial: int, world: World, *, bundle: bytes | None, trial: bool) -> bytes:
+    """V14: seal the bundle to the run's key, sign with a key the asker pins; without one it is "nothing newer"."""
     key = world.keys.choose(request.trust)
     if key is None:
         raise Refusal("unsupported", "V4 trust")
-    bundle = world.vault.read(entry.group, entry.serial) if state == "bundle" else None
-    return make_answer(request, serial=entry.serial, iat=int(world.clock()), bundle=bundle, trial=trial, key=key)
+    return make_answer(request, serial=serial, iat=int(world.clock()), bundle=bundle, trial=trial, key=key)
 
 
 def _unix(amz_date: str) -> float:
@@ -350,4 +350,4 @@ def _unix(amz_date: str) -> float:
 
 def translate(error: VaultError) -> Refusal:
     """Give what a bundle that does not open means to the asker: later, while the operator is alarmed."""
-    return Refusal("upstream_busy", f"V14 {error}", alarm=True, retry_after=60.0)
+    return Refusal("upstream_busy", f"V14 {error}", alarm=True, retry_after=error.again_in)

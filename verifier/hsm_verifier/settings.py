@@ -9,6 +9,7 @@ import tomllib
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from hsm_enrol.wire.assertion import AUDIENCE
 
@@ -49,8 +50,8 @@ class StateSettings:
 
     ledger: str
     ledger_password: str = ""
-    bundles: str
-    bundle_key: str
+    bundles: str = ""
+    bundle_key: str = ""
     answer_keys: tuple[str, ...]
     nonce_key: str
     aws_certs: str
@@ -85,6 +86,21 @@ class AdminSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenBaoSettings:
+    """`[openbao]`: where several verifiers share bundles, in place of `state.bundles`; empty `url` means not at all."""
+
+    url: str = ""
+    ca_file: str = ""
+    namespace: str = ""
+    mount: str = "secret"
+    prefix: str = "hsm-enrol"
+    auth_mount: str = "approle"
+    role_id: str = ""
+    secret_id_file: str = ""
+    token_file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole file; paths are absolute, taken from the file's own folder."""
 
@@ -92,6 +108,7 @@ class Settings:
     server: ServerSettings
     state: StateSettings
     aws: AwsSettings
+    openbao: OpenBaoSettings
     path: Path
     admin: AdminSettings = field(default_factory=AdminSettings)
 
@@ -109,7 +126,7 @@ def load_settings(path: Path) -> Settings:
 
 def settings_from_table(table: dict[str, Any], path: Path) -> Settings:
     """Turn the parsed file into Settings; `path` is the file's own, for relative paths and error texts."""
-    _refuse_unknown(table, {"audience", "server", "state", "aws", "admin"}, "")
+    _refuse_unknown(table, {"audience", "server", "state", "aws", "admin", "openbao"}, "")
     audience = table.get("audience")
     if not isinstance(audience, str) or not re.fullmatch(AUDIENCE, audience, re.ASCII):
         raise SettingsError(f"audience: must match {AUDIENCE}; `hsm-verifier init` makes one")
@@ -128,6 +145,8 @@ def settings_from_table(table: dict[str, Any], path: Path) -> Settings:
         raise SettingsError("state.answer_keys: one, or two while a rotation is under way")
     if aws.inventory not in {"ec2", "static"}:
         raise SettingsError("aws.inventory: ec2 or static")
+    openbao = _read(OpenBaoSettings, _table(table, "openbao"), "openbao")
+    _check_store(state, openbao)
     parse_listen(server.listen)
     return Settings(
         audience=audience,
@@ -147,9 +166,29 @@ def settings_from_table(table: dict[str, Any], path: Path) -> Settings:
             ),
         ),
         aws=_with_paths(aws, folder, ("ca_file", "static_instances")),
+        openbao=_with_paths(openbao, folder, ("ca_file", "secret_id_file", "token_file")),
         path=path.absolute(),
         admin=_with_paths(admin, folder, ("tokens", "tls_certificate", "tls_key")),
     )
+
+
+def _check_store(state: StateSettings, openbao: OpenBaoSettings) -> None:
+    """Bundles rest in files or in OpenBao, never in both: one of them would be the older one."""
+    if bool(openbao.url) == bool(state.bundles):
+        raise SettingsError("state.bundles or openbao.url: exactly one of them")
+    if bool(state.bundles) != bool(state.bundle_key):
+        raise SettingsError("state.bundle_key: goes with state.bundles")
+    if not openbao.url:
+        return
+    url = urlsplit(openbao.url)
+    local = url.hostname in {"localhost", "127.0.0.1", "::1"}
+    if url.scheme != "https" and not (url.scheme == "http" and local):
+        raise SettingsError("openbao.url: https://…, or http:// to an agent on this machine")
+    if bool(openbao.token_file) == bool(openbao.role_id and openbao.secret_id_file):
+        raise SettingsError("openbao.token_file, or openbao.role_id and openbao.secret_id_file")
+    for name in ("mount", "prefix", "auth_mount"):
+        if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", getattr(openbao, name), re.ASCII):
+            raise SettingsError(f"openbao.{name}: letters, digits, - and _, parts separated by /")
 
 
 def parse_listen(text: str) -> tuple[str, int]:

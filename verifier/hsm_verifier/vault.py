@@ -1,7 +1,8 @@
-"""Knows how bundles rest on disk: each encrypted and bound to its group and serial, never changed, never overwritten.
+"""Knows how bundles rest: each published once, numbered by one counter, never changed, never overwritten.
 
-File `<bundles>/<group>/<serial>.sealed` is nonce (12 bytes) and AES-256-GCM ciphertext, with group and serial as
-associated data: a file moved, renamed or altered does not open. All serials come from one counter (protocol, "Bundle").
+`Vault` keeps them in files: `<bundles>/<group>/<serial>.sealed` is nonce (12 bytes) and AES-256-GCM ciphertext, with
+group and serial as associated data: a file moved, renamed or altered does not open. For several verifiers there is
+`vault_kv.KvVault`. All serials come from one counter (protocol, "Bundle").
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import fcntl
 import os
 import re
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +32,12 @@ _NONCE = 12
 
 
 class VaultError(Exception):
-    """A bundle cannot be read or stored. Names group and serial, never content."""
+    """A bundle cannot be read or stored. Names group and serial, never content; `again_in` is seconds."""
+
+    def __init__(self, text: str, *, again_in: float = 60.0) -> None:
+        """Say how soon asking again makes sense: a busy store is back sooner than a broken bundle."""
+        super().__init__(text)
+        self.again_in = again_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +49,29 @@ class Entry:
     gate: GateKey | None
 
 
-class Vault:
-    """The bundles folder and the key that opens it."""
+class Bundles(ABC):
+    """Published bundles, wherever they rest."""
 
-    def __init__(self, folder: Path, key: bytes) -> None:
-        """Take a key of 32 bytes. Raises VaultError on another length."""
-        if len(key) != 32:  # noqa: PLR2004  AES-256
-            raise VaultError("the bundle key must have 32 bytes")
-        self._folder = folder
-        self._aead = AESGCM(key)
+    def __init__(self) -> None:
+        """Know no entry yet."""
         self._entries: dict[tuple[str, int], Entry] = {}
         self._lock = threading.Lock()
+
+    @abstractmethod
+    def read(self, group: str, serial: int) -> bytes:
+        """Open a bundle: its exact bytes. Raises VaultError when it is missing, altered or another's."""
+
+    @abstractmethod
+    def put(self, group: str, bundle: Bundle, now: float) -> int:
+        """Publish a bundle for a group: gives its serial. `bundle.serial` is ignored. Raises WireError, VaultError."""
+
+    @abstractmethod
+    def groups(self) -> tuple[str, ...]:
+        """Give the names of groups that have bundles."""
+
+    @abstractmethod
+    def serials(self, group: str) -> tuple[int, ...]:
+        """Give a group's serials, oldest first."""
 
     def current(self, group: str) -> Entry | None:
         """Give the newest bundle of a group, None when nothing was published for it. Raises VaultError."""
@@ -75,6 +94,40 @@ class Vault:
                 self._entries[(group, serial)] = known
         return known
 
+    def everything(self) -> tuple[int, ...]:
+        """Give the serials of all groups."""
+        return tuple(serial for group in self.groups() for serial in self.serials(group))
+
+
+def numbered(bundle: Bundle, last: int, now: float) -> tuple[int, bytes]:
+    """Give the next serial, later than `last` and than all before a restore, and the bytes to publish. WireError."""
+    serial = max(last + 1, int(now))
+    whole = replace(bundle, serial=serial)
+    check_bundle(whole, int(now))
+    content = whole.to_bytes()
+    if Bundle.from_bytes(content) != whole:
+        raise WireError("A5", "bundle")
+    return serial, content
+
+
+def check_group(group: str) -> str:
+    """Give the name back. Raises VaultError when it could be a path."""
+    if not GROUP.fullmatch(group):
+        raise VaultError("a group name has 1 to 64 of A-Z a-z 0-9 _ . - and begins with a letter or digit")
+    return group
+
+
+class Vault(Bundles):
+    """Encrypted files, for one verifier: the bundles folder and the key that opens it."""
+
+    def __init__(self, folder: Path, key: bytes) -> None:
+        """Take a key of 32 bytes. Raises VaultError on another length."""
+        if len(key) != 32:  # noqa: PLR2004  AES-256
+            raise VaultError("the bundle key must have 32 bytes")
+        super().__init__()
+        self._folder = folder
+        self._aead = AESGCM(key)
+
     def read(self, group: str, serial: int) -> bytes:
         """Open a bundle: its exact bytes. Raises VaultError when the file is missing, altered or another's."""
         try:
@@ -86,12 +139,7 @@ class Vault:
     def put(self, group: str, bundle: Bundle, now: float) -> int:
         """Publish a bundle for a group: gives its serial. `bundle.serial` is ignored. Raises WireError, VaultError."""
         with self._publishing():
-            serial = max(self._last() + 1, int(now))
-            numbered = replace(bundle, serial=serial)
-            check_bundle(numbered, int(now))
-            content = numbered.to_bytes()
-            if Bundle.from_bytes(content) != numbered:
-                raise WireError("A5", "bundle")
+            serial, content = numbered(bundle, self._last(), now)
             place = self._place(group)
             place.mkdir(mode=0o700, exist_ok=True)
             fsync_folder(self._folder)
@@ -119,12 +167,10 @@ class Vault:
         return tuple(sorted(int(found[1]) for name in names if (found := _FILE.fullmatch(name))))
 
     def _place(self, group: str) -> Path:
-        if not GROUP.fullmatch(group):
-            raise VaultError("a group name has 1 to 64 of A-Z a-z 0-9 _ . - and begins with a letter or digit")
-        return self._folder / group
+        return self._folder / check_group(group)
 
     def _last(self) -> int:
-        serials = [serial for group in self.groups() for serial in self.serials(group)]
+        serials = list(self.everything())
         with contextlib.suppress(FileNotFoundError, ValueError):
             serials.append(int((self._folder / "last-serial").read_text(encoding="ascii")))
         return max(serials, default=0)
