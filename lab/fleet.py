@@ -23,7 +23,7 @@ from hsm_verifier.audit import Audit
 from hsm_verifier.ledger.schema import gates, instances, slots
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.settings import Settings
-from hsm_verifier.vault import Vault
+from hsm_verifier.vault import Bundles
 from lab import pki
 
 NOW = 1_800_000_000.0  # a Friday morning in January 2027, so that pictures stay the same
@@ -61,7 +61,7 @@ class MadeUp:
     count: int
 
 
-def make_up(settings: Settings, store: Store, vault: Vault, *, count: int = 236, now: float = NOW) -> MadeUp:
+def make_up(settings: Settings, store: Store, vault: Bundles, *, count: int = 236, now: float = NOW) -> MadeUp:
     """Fill ledger, bundles, policy and audit. `now` in Unix seconds is the moment at which it will be looked at."""
     dice = random.Random(4711)
     Path(settings.state.policy).write_text(GROUPS, encoding="utf-8")

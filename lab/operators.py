@@ -25,7 +25,7 @@ from hsm_verifier.ledger.store import Store
 from hsm_verifier.outside import open_policy
 from hsm_verifier.published import Catalogue
 from hsm_verifier.settings import Settings
-from hsm_verifier.vault import Vault
+from hsm_verifier.vault import Bundles
 from lab.fleet import NOW
 
 
@@ -36,7 +36,7 @@ class Operators:
     address: str
     settings: Settings
     store: Store
-    vault: Vault
+    vault: Bundles
     counts: Counts
 
 

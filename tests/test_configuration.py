@@ -61,7 +61,7 @@ def file_text(names: dict[str, type[Any]], *, with_defaults: bool) -> str:
     for name in names:
         lines.append(f"[{name}]")
         for key, default in documented(name).items():
-            if default == "needed":
+            if key in NEEDED.get(name, {}):  # also where one of two is needed
                 lines.append(f"{key} = {NEEDED[name][key]}")
             elif with_defaults:
                 lines.append(f"{key} = {default}")

@@ -1,5 +1,6 @@
 """What EC2 and IAM say of an instance, through boto3, within their limits."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, InvalidRegionError, NoCredentialsError
 
 from hsm_verifier.inventory.batches import Batches
 from hsm_verifier.inventory.clients import Clients
 from hsm_verifier.inventory.ec2 import Ec2Inventory
+from hsm_verifier.inventory.pause import Pause, Paused
 from hsm_verifier.inventory.static import StaticInventory, fingerprint
+from hsm_verifier.inventory.words import refusal_of
 from hsm_verifier.refusal import Refusal
 from lab.asking import request_of
 from lab.aws import Aws
@@ -38,9 +42,34 @@ def test_v9_facts_are_awss_own(aws: Aws) -> None:
     assert facts.created == pytest.approx(aws.api.records[machine.instance_id].attached, abs=1)
 
 
-def test_a_role_that_is_not_the_instances_is_not_confirmed(aws: Aws) -> None:
+def test_the_role_is_awss_word_whatever_was_claimed(aws: Aws) -> None:
     machine, other = aws.launch(), aws.launch(role="admin")
     forged = request_of(machine, role=other.role)
+    assert Ec2Inventory(endpoint_url=aws.api.endpoint).look_up(forged).role == machine.role
+    assert aws.api.seen["ListInstanceProfilesForRole"] == 0
+
+
+def test_where_profiles_may_not_be_read_a_claimed_role_is_confirmed_or_not(aws: Aws) -> None:
+    machine, other = aws.launch(), aws.launch(role="admin")
+    aws.api.faults.denied.add("GetInstanceProfile")
+    inventory = Ec2Inventory(endpoint_url=aws.api.endpoint)
+    assert inventory.look_up(request_of(machine)).role == machine.role
+    assert inventory.look_up(request_of(machine, role=other.role)).role is None
+    assert inventory.look_up(request_of(machine, role="no-such-role")).role is None
+    assert aws.api.seen["GetInstanceProfile"] == 1  # that it is denied is remembered as well
+
+
+def test_where_neither_may_be_read_it_is_not_authorised(aws: Aws) -> None:
+    request = request_of(aws.launch())
+    aws.api.faults.denied |= {"GetInstanceProfile", "ListInstanceProfilesForRole"}
+    with pytest.raises(Refusal, match="V9 not_authorised"):
+        Ec2Inventory(endpoint_url=aws.api.endpoint).look_up(request)
+
+
+def test_a_profile_that_iam_does_not_know_has_no_role(aws: Aws) -> None:
+    machine = aws.launch()
+    aws.api.profiles.clear()
+    forged = request_of(machine)
     assert Ec2Inventory(endpoint_url=aws.api.endpoint).look_up(forged).role is None
 
 
@@ -87,7 +116,60 @@ def test_p3_a_fleet_shares_its_look_ups(aws: Aws) -> None:
         facts = list(pool.map(inventory.look_up, requests))
     assert {one.instance_id for one in facts} == {one.sub for one in requests}
     assert aws.api.seen["DescribeInstances"] <= 3
-    assert aws.api.seen["ListInstanceProfilesForRole"] == 1
+    assert aws.api.seen["GetInstanceProfile"] == 1
+
+
+def test_p3_three_hundred_within_the_published_quota(aws: Aws) -> None:
+    requests = [request_of(aws.launch()) for _ in range(300)]
+    aws.api.faults.bucket = True
+    inventory = Ec2Inventory(endpoint_url=aws.api.endpoint)
+    with ThreadPoolExecutor(16) as pool:
+        facts = list(pool.map(inventory.look_up, requests))
+    assert len({one.instance_id for one in facts}) == 300
+    print(f"300 look-ups: {aws.api.seen['DescribeInstances']} DescribeInstances")
+
+
+def test_p3_while_throttled_nobody_asks_and_afterwards_all_goes_on(aws: Aws) -> None:
+    first, second = request_of(aws.launch()), request_of(aws.launch())
+    inventory = Ec2Inventory(endpoint_url=aws.api.endpoint)
+    aws.api.faults.throttle = 2  # boto3 tries twice
+    waits = []
+    for request in (first, second):
+        with pytest.raises(Refusal, match="V9 throttled") as caught:
+            inventory.look_up(request)
+        waits.append(caught.value.retry_after)
+    assert waits == [1.0, 1.0]
+    assert aws.api.seen["DescribeInstances"] == 2
+    served = eventually(lambda: inventory.look_up(second).instance_id)
+    assert served == second.sub
+    assert aws.api.seen["DescribeInstances"] == 3
+
+
+def eventually(act: Callable[[], str]) -> str:
+    """What `act` gives once it is no longer refused; at most 20 seconds."""
+    tick = threading.Event()
+    for _ in range(1000):
+        with contextlib.suppress(Refusal):
+            return act()
+        tick.wait(0.02)
+    raise AssertionError("refused for ever")
+
+
+def test_a_pause_doubles_up_to_its_end_and_is_forgotten_when_served() -> None:
+    clock = [100.0]
+    pause = Pause(lambda: clock[0])
+    pause.check()
+    seconds = []
+    for _ in range(7):
+        seconds.append(pause.throttled().seconds)
+        with pytest.raises(Paused) as caught:
+            pause.check()
+        assert caught.value.seconds == seconds[-1]
+        clock[0] += seconds[-1]
+        pause.check()
+    assert seconds == [1, 2, 4, 8, 16, 32, 32]
+    pause.served()
+    assert pause.throttled().seconds == 1
 
 
 def test_clients_are_made_once_and_anew_before_a_roles_credentials_end() -> None:
@@ -213,3 +295,61 @@ def test_l0_a_white_list_knows_fields_only(aws: Aws, tmp_path: Path) -> None:
     assert StaticInventory(path).look_up(request).instance_id == request.sub
     with pytest.raises(Refusal, match="not_on_white_list"):
         StaticInventory(path).look_up(request_of(aws.launch()))
+
+
+class PlayedSts:
+    """Gives credentials that end in an hour, and counts."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self.clock = clock
+        self.asked: list[dict[str, str]] = []
+
+    def assume_role(self, **words: str) -> dict[str, Any]:
+        self.asked.append(words)
+        end = datetime.fromtimestamp(self.clock[0] + 3600, UTC)
+        keys = {"AccessKeyId": f"ASIA{len(self.asked)}", "SecretAccessKey": "s", "SessionToken": "t"}
+        return {"Credentials": keys | {"Expiration": end}}
+
+
+def test_p13_a_role_is_assumed_once_for_each_place_and_anew_before_its_credentials_end() -> None:
+    clock = [1000.0]
+    sts = PlayedSts(clock)
+    made: list[tuple[str, str, str]] = []
+
+    def make(service: str, **how: Any) -> Any:
+        if service == "sts":
+            return sts
+        made.append((service, how["region_name"], how["aws_access_key_id"]))
+        return made[-1]
+
+    role = "arn:{partition}:iam::{account}:role/reads"
+    clients = Clients(assume_role=role, external_id="shared-word", make_client=make, clock=lambda: clock[0])
+    for clock[0] in (1000.0, 1000.0, 1000.0 + 3600 - 301, 1000.0 + 3600 - 299):
+        clients.get("ec2", ("111122223333", "us-gov-west-1"))
+    assert made == [("ec2", "us-gov-west-1", "ASIA1"), ("ec2", "us-gov-west-1", "ASIA2")]
+    assert sts.asked[0] == {
+        "RoleArn": "arn:aws-us-gov:iam::111122223333:role/reads",
+        "RoleSessionName": "hsm-verifier",
+        "ExternalId": "shared-word",
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "detail"),
+    [
+        (ClientError({"Error": {"Code": "SlowDown"}}, "x"), "upstream_busy", "V9 throttled"),
+        (ClientError({"Error": {"Code": "AuthFailure"}}, "x"), "upstream_busy", "V9 not_authorised"),
+        (ClientError({"Error": {"Code": "ExpiredToken"}}, "x"), "upstream_busy", "V9 own_credentials"),
+        (ClientError({"Error": {"Code": "InvalidClientTokenId"}}, "x"), "upstream_busy", "V9 wrong_region"),
+        (ClientError({"Error": {"Code": "OptInRequired"}}, "x"), "upstream_busy", "V9 wrong_region"),
+        (ClientError({"Error": {"Code": "InvalidInstanceID.NotFound"}}, "x"), "not_visible_yet", "V9 not_found"),
+        (ClientError({}, "x"), "upstream_busy", "V9 aws_error"),
+        (NoCredentialsError(), "upstream_busy", "V9 own_credentials"),
+        (InvalidRegionError(region_name="x"), "upstream_busy", "V9 wrong_region"),
+        (EndpointConnectionError(endpoint_url="x"), "upstream_busy", "V9 aws_unreachable"),
+        (TimeoutError(), "upstream_busy", "V9 aws_unreachable"),
+    ],
+)
+def test_p13_what_an_error_of_awss_means(error: Any, reason: str, detail: str) -> None:
+    told = refusal_of(error)
+    assert (told.reason, told.detail) == (reason, detail)

@@ -29,7 +29,9 @@ def open_inventory(settings: Settings) -> Ec2Inventory | StaticInventory:
     """Make the inventory that the settings choose. Raises SettingsError, StaticError."""
     aws = settings.aws
     if aws.inventory == "ec2":
-        return Ec2Inventory(endpoint_url=aws.endpoint_url, assume_role=aws.assume_role)
+        return Ec2Inventory(
+            endpoint_url=aws.endpoint_url, assume_role=aws.assume_role, external_id=aws.assume_role_external_id
+        )
     if not aws.static_instances:
         raise SettingsError("aws.static_instances: missing, and aws.inventory is static")
     return StaticInventory(Path(aws.static_instances))

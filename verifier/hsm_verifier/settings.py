@@ -69,6 +69,7 @@ class AwsSettings:
     sts_connect: str = ""
     ca_file: str = ""
     assume_role: str = ""
+    assume_role_external_id: str = ""
     dns_suffixes: dict[str, str] = field(default_factory=dict)
 
 
@@ -108,8 +109,8 @@ class Settings:
     server: ServerSettings
     state: StateSettings
     aws: AwsSettings
-    openbao: OpenBaoSettings
     path: Path
+    openbao: OpenBaoSettings = field(default_factory=OpenBaoSettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
 
 

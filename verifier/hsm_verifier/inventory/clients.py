@@ -1,66 +1,97 @@
-"""Knows how to have AWS clients at hand: making one takes boto3 50 ms of CPU, far more than the call it is for."""
+"""Knows how to reach EC2 and IAM of an account and region: by our own credentials, or through a role to assume there.
+
+Clients are kept, since making one costs as much as an enrolment. Assumed credentials are got anew before they end.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.loaders import create_loader
+from botocore.session import get_session
+
+from hsm_enrol.wire.sts import partition
 
 CALL_SECONDS = 8
-FOR_EVER = float("inf")
-EARLY = 300.0  # seconds before assumed credentials end, after which they are not used any more
-Place = tuple[str, str]  # account, region
+EARLY = 300.0  # seconds before their end that assumed credentials are got anew
+CONFIG = Config(
+    connect_timeout=3,
+    read_timeout=CALL_SECONDS,
+    # One repetition is for broken connections; being throttled is Pause's business.
+    retries={"mode": "standard", "total_max_attempts": 2},
+    max_pool_connections=16,
+)
+_LOADER = create_loader()
+Place = tuple[str, str]
+"""Account id and region."""
 
 
 class Clients:
-    """boto3 clients by service and place: made once, anew before a role's credentials end. Safe for threads."""
+    """boto3 clients by service and place. Safe for threads."""
 
     def __init__(
         self,
         *,
         endpoint_url: str = "",
         assume_role: str = "",
+        external_id: str = "",
         make_client: Callable[..., Any] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`assume_role` is an ARN with `{account}` in it, "" for the VP's own credentials. `clock` is Unix seconds."""
+        """Everything empty is AWS's own addresses with our own credentials.
+
+        `assume_role` is an ARN with `{account}` and perhaps `{partition}` in it; `external_id` goes with it. `clock` is
+        Unix seconds.
+        """
         self._endpoint = endpoint_url or None
         self._assume_role = assume_role
-        self._make_client = make_client or boto3.client
+        self._external_id = external_id
+        self._make = make_client or _make
         self._clock = clock
-        self._lock = threading.Lock()  # boto3's default session is not safe for threads that make clients
-        self._made: dict[tuple[str, Place], tuple[float, Any]] = {}
+        self._lock = threading.Lock()
+        self._gates: dict[Place, threading.Lock] = {}
+        self._kept: dict[tuple[str, Place], tuple[float, Any]] = {}
 
     def get(self, service: str, place: Place) -> Any:
-        """Give a client. Raises what boto3 raises."""
-        with self._lock:
-            until, client = self._made.get((service, place), (0.0, None))
-            if until <= self._clock():
-                until, client = self._make(service, place)
-                self._made[(service, place)] = (until, client)
-        return client
+        """Give the client of "ec2" or "iam". Raises ClientError and BotoCoreError, of AssumeRole too."""
+        with self._lock:  # one lock a place: an account that hangs in AssumeRole holds up nobody else
+            gate = self._gates.setdefault(place, threading.Lock())
+        with gate:
+            until, client = self._kept.get((service, place), (0.0, None))
+            if client is None or self._clock() >= until:
+                keys, until = self._credentials(place)
+                client = self._client(service, place, **keys)
+                self._kept[(service, place)] = (until, client)
+            return client
 
-    def _make(self, service: str, place: Place) -> tuple[float, Any]:
+    def _credentials(self, place: Place) -> tuple[dict[str, str], float]:
+        """Give what to sign with and until when; nothing and for ever when it is our own."""
+        if not self._assume_role:
+            return {}, float("inf")
         account, region = place
-        config = Config(
-            connect_timeout=3, read_timeout=CALL_SECONDS, retries={"mode": "standard", "total_max_attempts": 3}
-        )
-        keys: dict[str, Any] = {}
-        until = FOR_EVER  # the VP's own credentials renew themselves inside the client
-        if self._assume_role:
-            sts = self._make_client("sts", region_name=region, endpoint_url=self._endpoint, config=config)
-            role = self._assume_role.replace("{account}", account)
-            got = sts.assume_role(RoleArn=role, RoleSessionName="hsm-verifier")["Credentials"]
-            expires: datetime = got["Expiration"]
-            until = expires.timestamp() - EARLY
-            keys = {
-                "aws_access_key_id": got["AccessKeyId"],
-                "aws_secret_access_key": got["SecretAccessKey"],
-                "aws_session_token": got["SessionToken"],
-            }
-        return until, self._make_client(service, region_name=region, endpoint_url=self._endpoint, config=config, **keys)
+        role = self._assume_role.replace("{account}", account).replace("{partition}", partition(region))
+        more = {"ExternalId": self._external_id} if self._external_id else {}
+        sts = self._client("sts", place)
+        got = sts.assume_role(RoleArn=role, RoleSessionName="hsm-verifier", **more)["Credentials"]
+        keys = {
+            "aws_access_key_id": got["AccessKeyId"],
+            "aws_secret_access_key": got["SecretAccessKey"],
+            "aws_session_token": got["SessionToken"],
+        }
+        return keys, got["Expiration"].timestamp() - EARLY
+
+    def _client(self, service: str, place: Place, **keys: str) -> Any:
+        return self._make(service, region_name=place[1], endpoint_url=self._endpoint, config=CONFIG, **keys)
+
+
+def _make(service: str, **how: Any) -> Any:
+    # A session of its own, since sessions are not safe for threads as clients are; what AWS's services look like is
+    # read only once, EC2's description alone takes a quarter of a second.
+    session = get_session()
+    session.register_component("data_loader", _LOADER)
+    return boto3.session.Session(botocore_session=session).client(service, **how)

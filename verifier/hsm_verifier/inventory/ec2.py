@@ -1,10 +1,12 @@
-"""Knows what EC2 and IAM say of an instance, within AWS's limits: batched, cached, four ways of not knowing."""
+"""Knows what EC2 and IAM say of an instance, within AWS's limits: batched, cached, paused, four ways of not knowing."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from ipaddress import ip_address
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -13,13 +15,13 @@ from hsm_enrol.wire.assertion import Assertion
 from hsm_verifier.inventory.batches import Batches
 from hsm_verifier.inventory.clients import Clients, Place
 from hsm_verifier.inventory.facts import Facts
+from hsm_verifier.inventory.pause import Pause, Paused
+from hsm_verifier.inventory.roles import Roles
+from hsm_verifier.inventory.words import THROTTLED, code_of, refusal_of
 from hsm_verifier.refusal import Refusal
 
 WAIT_SECONDS = 20.0
-PROFILE_SECONDS = 60.0  # instance profiles change rarely, and IAM is one global endpoint with small limits
-_THROTTLED = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled"})
-_DENIED = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "AuthFailure"})
-_REGION = frozenset({"InvalidClientTokenId", "OptInRequired", "InvalidAction"})
+PAGE = 1000  # results a page; unpaginated calls have a smaller bucket of their own (EC2 API guide, throttling)
 
 
 class Ec2Inventory:
@@ -30,81 +32,71 @@ class Ec2Inventory:
         *,
         endpoint_url: str = "",
         assume_role: str = "",
+        external_id: str = "",
         make_client: Callable[..., Any] | None = None,
     ) -> None:
         """`assume_role` is an ARN with `{account}` in it, "" for the VP's own credentials."""
-        self._clients = Clients(endpoint_url=endpoint_url, assume_role=assume_role, make_client=make_client)
+        self._clients = Clients(
+            endpoint_url=endpoint_url, assume_role=assume_role, external_id=external_id, make_client=make_client
+        )
+        self._lock = threading.Lock()
+        self._pauses: dict[tuple[str, Place], Pause] = {}
         self._instances: dict[Place, Batches[str, Facts]] = {}
-        self._profiles: dict[Place, Batches[str, frozenset[str]]] = {}
+        self._roles = Roles(self._clients, lambda place, call: self._call("iam", place, call), WAIT_SECONDS)
 
     def look_up(self, request: Assertion) -> Facts:
-        """V9: give the facts; a claimed role's instance profiles are asked from IAM and compared. Raises Refusal."""
-        role, place = request.instance.role, (request.instance.account_id, request.instance.region)
-        batches = self._instances.get(place)
-        if batches is None:
-            batches = self._instances.setdefault(place, Batches(lambda ids: self._describe(place, ids)))
-        facts: Facts | None = self._ask(batches, request.sub)
-        if facts is None:
-            raise Refusal("not_visible_yet", "V9 not_found")
-        if facts.state not in {"pending", "running"}:
-            raise Refusal("not_admitted", f"V9 state_{facts.state.replace('-', '_')}")
-        if role is None or facts.profile_arn is None:
-            return facts
-        return replace(facts, role=role if facts.profile_arn in self._profiles_of(place, role) else None)
-
-    def _profiles_of(self, place: Place, role: str) -> frozenset[str]:
-        batches = self._profiles.get(place)
-        if batches is None:
-            batches = self._profiles.setdefault(
-                place, Batches(lambda names: self._list_profiles(place, names), keep=PROFILE_SECONDS)
-            )
-        return self._ask(batches, role) or frozenset()
-
-    def _ask(self, batches: Batches[str, Any], key: str) -> Any:
+        """V9: give the facts, the role of the instance's profile among them. Raises Refusal."""
+        place = (request.instance.account_id, request.instance.region)
         try:
-            return batches.get(key, WAIT_SECONDS)
-        except ClientError as error:
+            facts = self._batches(place).get(request.sub, WAIT_SECONDS)
+            if facts is None:
+                raise Refusal("not_visible_yet", "V9 not_found")
+            if facts.state not in {"pending", "running"}:
+                raise Refusal("not_admitted", f"V9 state_{facts.state.replace('-', '_')}")
+            if facts.profile_arn is None:
+                return facts
+            return replace(facts, role=self._roles.role_of(place, facts.profile_arn, request.instance.role))
+        except Paused as paused:
+            raise Refusal("upstream_busy", "V9 throttled", retry_after=max(1.0, paused.seconds)) from None
+        except (ClientError, BotoCoreError, TimeoutError) as error:
             raise refusal_of(error) from None
-        except (BotoCoreError, TimeoutError):
-            raise Refusal("upstream_busy", "V9 aws_unreachable") from None
+
+    def _batches(self, place: Place) -> Batches[str, Facts]:
+        with self._lock:
+            if place not in self._instances:
+                self._instances[place] = Batches(lambda ids: self._describe(place, ids))
+            return self._instances[place]
+
+    def _call(self, service: str, place: Place, call: Callable[[], Any]) -> Any:
+        """Make one call unless the service is left alone for now. Raises Paused, and what boto3 raises."""
+        with self._lock:
+            pause = self._pauses.setdefault((service, place), Pause())
+        pause.check()
+        try:
+            result = call()
+        except ClientError as error:
+            if code_of(error) in THROTTLED:
+                raise pause.throttled() from None
+            raise
+        pause.served()
+        return result
 
     def _describe(self, place: Place, ids: list[str]) -> dict[str, Facts]:
         """One DescribeInstances for all: the filter does not fail on an unknown id, it leaves it out."""
-        client = self._clients.get("ec2", place)
-        found = {}
-        pages = client.get_paginator("describe_instances").paginate(Filters=[{"Name": "instance-id", "Values": ids}])
-        for page in pages:
-            for reservation in page["Reservations"]:
-                for instance in reservation["Instances"]:
-                    found[instance["InstanceId"]] = facts_of(reservation, instance, place)
-        return found
 
-    def _list_profiles(self, place: Place, roles: list[str]) -> dict[str, frozenset[str]]:
-        client = self._clients.get("iam", place)
-        found = {}
-        for role in roles:
-            try:
-                pages = client.get_paginator("list_instance_profiles_for_role").paginate(RoleName=role)
-                found[role] = frozenset(one["Arn"] for page in pages for one in page["InstanceProfiles"])
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "NoSuchEntity":
-                    raise
-                found[role] = frozenset()
-        return found
+        def call() -> dict[str, Facts]:
+            found = {}
+            pages = self._clients.get("ec2", place).get_paginator("describe_instances")
+            for page in pages.paginate(
+                Filters=[{"Name": "instance-id", "Values": ids}], PaginationConfig={"PageSize": PAGE}
+            ):
+                for reservation in page["Reservations"]:
+                    for instance in reservation["Instances"]:
+                        found[instance["InstanceId"]] = facts_of(reservation, instance, place)
+            return found
 
-
-def refusal_of(error: ClientError) -> Refusal:
-    """Keep apart: throttled, not authorised, wrong region; the operator is told the cause, the asker "later" (P13)."""
-    code = error.response["Error"]["Code"]
-    if code in _THROTTLED:
-        return Refusal("upstream_busy", "V9 throttled")
-    if code in _DENIED:
-        return Refusal("upstream_busy", "V9 not_authorised", alarm=True)
-    if code in _REGION:
-        return Refusal("upstream_busy", "V9 wrong_region", alarm=True)
-    if code == "InvalidInstanceID.NotFound":
-        return Refusal("not_visible_yet", "V9 not_found")
-    return Refusal("upstream_busy", "V9 aws_error", alarm=True)
+        described: dict[str, Facts] = self._call("ec2", place, call)
+        return described
 
 
 def facts_of(reservation: dict[str, Any], instance: dict[str, Any], place: Place) -> Facts:
@@ -133,8 +125,23 @@ def facts_of(reservation: dict[str, Any], instance: dict[str, Any], place: Place
         profile_arn=instance.get("IamInstanceProfile", {}).get("Arn"),
         role=None,
         tags={one["Key"]: one["Value"] for one in instance.get("Tags", [])},
+        addresses=_addresses(instance),
     )
 
 
-def _unix(moment: datetime | None) -> float | None:
-    return moment.timestamp() if moment is not None else None
+def _addresses(instance: dict[str, Any]) -> frozenset[str]:
+    """Give every address that the instance may be seen by: all interfaces, private, public and IPv6 (P11)."""
+    found = {instance.get("PrivateIpAddress"), instance.get("PublicIpAddress"), instance.get("Ipv6Address")}
+    for interface in instance.get("NetworkInterfaces", []):
+        found |= {interface.get("Association", {}).get("PublicIp")}
+        for one in interface.get("PrivateIpAddresses", []):
+            found |= {one.get("PrivateIpAddress"), one.get("Association", {}).get("PublicIp")}
+        found |= {one.get("Ipv6Address") for one in interface.get("Ipv6Addresses", [])}
+    return frozenset(str(ip_address(one)) for one in found if one)
+
+
+def _unix(moment: datetime | str | None) -> float | None:
+    """Read a time as boto3 gives it, or as the AWS command line prints it."""
+    if moment is None:
+        return None
+    return (datetime.fromisoformat(moment) if isinstance(moment, str) else moment).timestamp()
