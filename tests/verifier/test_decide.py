@@ -294,6 +294,14 @@ def test_moved_to_another_group_the_next_answer_is_that_groups(party: Party, pub
     assert answer.serial == other > published
 
 
+def test_groups_may_share_a_bundle_by_its_name(party: Party) -> None:
+    party.policy.web = replace(WEB, bundle="common")
+    serial = party.world.vault.put("common", make_bundle(), NOW)
+    asker = party.asker()
+    assert verify_answer(ask(party, asker.ask()), public_keys(party)).serial == serial
+    assert verify_answer(ask(party, asker.ask(have=serial)), public_keys(party)).state == "current"
+
+
 def test_a_90_day_old_instance_gets_the_rotation(party: Party, published: int) -> None:
     asker = party.asker()
     ask(party, asker.ask())

@@ -102,7 +102,7 @@ def test_facts_of_an_instance_with_a_role(endpoint: str) -> None:
     )
     assert facts.launch_time == instance["LaunchTime"].timestamp()
     assert facts.tags == {"Team": "pay"}
-    assert facts.addresses >= {instance["PrivateIpAddress"]}
+    assert instance["PrivateIpAddress"] in facts.addresses
     assert facts.private_dns == instance["PrivateDnsName"]
 
 

@@ -146,6 +146,18 @@ def test_o6_a_grant_for_one_owner_helps_no_other(store: Store) -> None:
     assert ask(store, replace(ANOTHER, owner="Y" * 43)) == "granted"
 
 
+def test_o6_a_policy_may_want_grants_that_name_the_key_or_none_at_all(store: Store) -> None:
+    to_taken(store)
+    desk.make_grant(store, INSTANCE, count=5, seconds=3600, reason="rebuilt", owner=None)
+    assert ask(store, replace(ANOTHER, grants="owner")) == "already_enrolled 409!"
+    desk.make_grant(store, INSTANCE, count=5, seconds=3600, reason="rebuilt", owner=OTHER)
+    assert ask(store, replace(ANOTHER, grants="off")) == "already_enrolled 409!"
+    assert ask(store, replace(ANOTHER, grants="owner")) == "granted"
+    with store.reading() as tx:
+        left = {(row.owner, row.remaining) for row in tx.execute(select(grants.c.owner, grants.c.remaining))}
+    assert left == {(None, 5), (OTHER, 4)}
+
+
 @pytest.mark.parametrize(
     ("count", "seconds", "reason"), [(0, 60, "r"), (101, 60, "r"), (1, 0, "r"), (1, 86401, "r"), (1, 60, "")]
 )

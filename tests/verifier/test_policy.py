@@ -57,6 +57,7 @@ def judge(
         ({"subnets": ["subnet-0123456789abcdef0"]}, {"subnets": ["subnet-00000000"]}, "subnet_not_in_group"),
         ({"auto_scaling_groups": ["web"]}, {"auto_scaling_groups": ["db"]}, "auto_scaling_group_not_in_group"),
         ({"tags": {"Team": "pay"}}, {"tags": {"Team": "ops"}}, "tag_Team_differs"),
+        ({"partitions": ["aws"]}, {"partitions": ["aws-cn"], "regions": ["cn-north-1"]}, "account_or_region"),
         ({"windows": {"since_start": "15min"}}, {"windows": {"since_start": "30s"}}, "since_start_is_over"),
         ({"windows": {"since_creation": "2h"}}, {"windows": {"since_creation": "10min"}}, "since_creation_is_over"),
     ],
@@ -95,9 +96,41 @@ def test_a1_a_false_claim_counts_as_the_group_says(field: str, fact: dict[str, A
     assert field not in str(judge({"fields": {field: "off"}}, facts).mismatches)
 
 
-@pytest.mark.parametrize("source", ["10.0.0.10", "198.51.100.7", "203.0.113.9"])
-def test_v11_the_source_is_the_instances_own_or_a_listed_nat(source: str) -> None:
-    assert judge({"source": {"mode": "enforce", "nat": ["203.0.113.0/24"]}}, source=source).group == "web"
+@pytest.mark.parametrize(
+    "source",
+    ["10.0.0.10", "198.51.100.7", "203.0.113.9", "192.0.2.8", "10.0.3.4", "2001:db8::7", "::ffff:10.0.0.10"],
+)
+def test_v11_p11_the_source_is_any_address_of_its_own_or_a_listed_nat_or_proxy(source: str) -> None:
+    facts = dataclasses.replace(FACTS, addresses=("10.0.0.10", "10.0.3.4", "2001:db8::7"))
+    listed = {"mode": "enforce", "nat": ["203.0.113.0/24"], "proxies": ["192.0.2.8/32"]}
+    assert judge({"source": listed}, facts, source=source).group == "web"
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "other"),
+    [
+        ("aws", "eu-central-1", "us-gov-west-1"),
+        ("aws-us-gov", "us-gov-west-1", "us-west-1"),
+        ("aws-cn", "cn-north-1", "ap-east-1"),
+    ],
+)
+def test_a_partition_stands_for_all_its_regions(partition: str, region: str, other: str) -> None:
+    policy = read_policy({"groups": {"web": {"accounts": ["111122223333"], "regions": [], "partitions": [partition]}}})
+    assert policy.lowest_level("111122223333", region) == "identity-role"
+    assert policy.lowest_level("111122223333", other) is None
+
+
+def test_v12_a_window_asked_for_is_not_passed_by_an_unknown_time() -> None:
+    unknown = dataclasses.replace(FACTS, launch_time=None, created=None)
+    assert judge({"windows": {"since_creation": "10min"}}, unknown).group is None
+    seen = judge({}, unknown)
+    assert (seen.group, [str(one) for one in seen.mismatches]) == ("web", ["V12 since_start_unknown (observed)"])
+
+
+def test_the_audits_words_carry_no_value_from_outside() -> None:
+    verdict = judge({"roles": ["admin"]}, dataclasses.replace(FACTS, role="CANARY", public_dns="CANARY"))
+    assert "CANARY" not in " ".join(map(str, verdict.mismatches))
+    assert {one.found for one in verdict.mismatches} >= {"CANARY"}
 
 
 def test_v11_a10_another_source_counts_by_mode_and_only_the_first_time() -> None:
@@ -124,6 +157,13 @@ def test_o4_an_old_instance_may_rotate_outside_the_window() -> None:
         ({"windows": {"since_start": "soon"}}, "since_start"),
         ({"source": {"mode": "enforce", "nat": ["x"]}}, "nat"),
         ({"kems": []}, "kems"),
+        ({"regions": []}, "or leave it empty and list partitions"),
+        ({"partitions": ["aws-cn"]}, "eu-central-1 is in partition aws"),
+        ({"partitions": ["aws-mars"]}, "partitions"),
+        ({"source": {"proxies": "10.0.0.0/8"}}, "proxies"),
+        ({"source": {"proxy": []}}, "did you mean proxies?"),
+        ({"bundle": "../web"}, "bundle"),
+        ({"grants": "some"}, "grants"),
         ({"fields": {"role": "maybe"}}, "fields.role"),
         ({"fields": {"rule": "off"}}, "did you mean role?"),
         ({"tags": {"a": 1}}, "tags"),
@@ -142,3 +182,8 @@ def test_a17_the_weakest_level_anybody_accepts_is_known_before_aws_is_asked() ->
     assert policy.lowest_level(MACHINE.account_id, MACHINE.region) == "iid"
     assert policy.lowest_level("999999999999", MACHINE.region) is None
     assert policy.unbound() == ("old",)
+
+
+def test_a_group_needs_regions_or_partitions() -> None:
+    with pytest.raises(PolicyError, match="regions is missing"):
+        read_policy({"groups": {"web": {"accounts": ["111122223333"]}}})

@@ -8,7 +8,20 @@ import sys
 
 from hsm_enrol.errors import WireError
 from hsm_verifier import __version__
-from hsm_verifier.cli import admin, answer_key, audit, aws_certs, bundle, grant, group, init, ledger, policy, serve
+from hsm_verifier.cli import (
+    admin,
+    answer_key,
+    audit,
+    aws_certs,
+    bundle,
+    check_policy,
+    grant,
+    group,
+    init,
+    ledger,
+    policy,
+    serve,
+)
 from hsm_verifier.cli.common import CliError
 from hsm_verifier.evidence.certs import CertificateError
 from hsm_verifier.inventory.static import StaticError
@@ -23,6 +36,7 @@ COMMANDS = (
     ("serve", serve, "answer instances"),
     ("bundle", bundle, "publish, rotate, list and show bundles; resume a halted PIN"),
     ("aws-certs", aws_certs, "AWS's certificates for identity documents"),
+    ("check-policy", check_policy, "what an instance would get and why not, from a file of facts"),
     ("group", group, "show the policy's groups"),
     ("policy", policy, "what another policy would have decided"),
     ("grant", grant, "let an instance be served once more"),

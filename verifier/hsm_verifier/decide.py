@@ -111,7 +111,7 @@ def decide(body: bytes, source: str, world: World, trail: Trail) -> bytes:
     level = prove(case, world, trail)
     facts = look(case, level, world)
     group = judge(case, facts, level, world, trail)
-    entry = bundle_of(group.name, world)
+    entry = bundle_of(group.bundle_name, world.vault)
     return answer_claim(case, make_claim(case, facts, level, group, entry), world, trail)
 
 
@@ -285,9 +285,9 @@ def check_kem(group: Group, kem: str) -> None:
         raise Refusal("unsupported", "V10 kem")
 
 
-def bundle_of(group: str, world: World) -> Entry:
-    """V14, O7: the group's current bundle, whatever an earlier try got."""
-    entry = world.vault.current(group)
+def bundle_of(name: str, bundles: Bundles) -> Entry:
+    """V14, O7: the current bundle of that name, whatever an earlier try got."""
+    entry = bundles.current(name)
     if entry is None:
         raise Refusal("upstream_busy", "V14 nothing_published", alarm=True, retry_after=60.0)
     return entry
@@ -309,6 +309,7 @@ def make_claim(case: Case, facts: Facts, level: str, group: Group, entry: Entry)
         pending_time=case.document.pending_time if case.document else None,
         have=request.have,
         lost_key=group.lost_key,
+        grants=group.grants,
         gate=entry.gate if request.pin and group.release_gate else None,
     )
 

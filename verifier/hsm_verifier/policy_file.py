@@ -13,7 +13,10 @@ from typing import Any
 
 from hsm_enrol.wire import assertion as grammar
 from hsm_enrol.wire.seal import KEMS
-from hsm_verifier.policy import FIELDS, LEVELS, MODES, Group, Policy, PolicyError, Source, Windows
+from hsm_enrol.wire.sts import partition
+from hsm_verifier.policy import FIELDS, GRANTS, LEVELS, MODES, Group, Policy, PolicyError, Source, Windows
+from hsm_verifier.policy_terms import Network
+from hsm_verifier.vault import GROUP
 
 
 def load_policy(path: Path) -> Policy:
@@ -48,6 +51,11 @@ def _group(name: str, table: Any) -> Group:
         elif one.default is MISSING and one.default_factory is MISSING:
             raise PolicyError(f"{where}.{key} is missing")
     group = Group(**values)
+    if not group.regions and not group.partitions:
+        raise PolicyError(f"{where}.regions: list some, or leave it empty and list partitions")
+    for region in group.regions:
+        if group.partitions and partition(region) not in group.partitions:
+            raise PolicyError(f"{where}.regions: {region} is in partition {partition(region)}, not in those listed")
     if group.level != LEVELS[-1] and not group.accept_unbound_evidence:
         raise PolicyError(
             f"{where}.level {group.level} does not bind the asker's key: set accept_unbound_evidence = true"
@@ -111,15 +119,30 @@ def _kems(value: Any, where: str) -> tuple[str, ...]:
     return found
 
 
+def _bundle(value: Any, where: str) -> str:
+    if not isinstance(value, str) or (value and not GROUP.fullmatch(value)):
+        raise PolicyError(f"{where}: the name under which bundles are published")
+    return value
+
+
 def _read_source(value: Any, where: str) -> Source:
     if not isinstance(value, dict):
         raise PolicyError(f"{where}: a table")
-    _only(value, {"mode", "nat"}, where)
+    _only(value, {"mode", "nat", "proxies"}, where)
+    return Source(
+        mode=_word(*MODES)(value.get("mode", "observe"), f"{where}.mode"),
+        nat=_networks(value.get("nat", []), f"{where}.nat"),
+        proxies=_networks(value.get("proxies", []), f"{where}.proxies"),
+    )
+
+
+def _networks(value: Any, where: str) -> tuple[Network, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise PolicyError(f"{where}: a list of IP networks")
     try:
-        nat = tuple(ip_network(one) for one in value.get("nat", []))
+        return tuple(ip_network(one) for one in value)
     except ValueError:
-        raise PolicyError(f"{where}.nat: a list of IP networks") from None
-    return Source(mode=_word(*MODES)(value.get("mode", "observe"), f"{where}.mode"), nat=nat)
+        raise PolicyError(f"{where}: a list of IP networks") from None
 
 
 def _read_windows(value: Any, where: str) -> Windows:
@@ -144,6 +167,7 @@ def _window(value: Any, where: str) -> float | None:
 _READERS: dict[str, Any] = {
     "accounts": _texts(grammar.ACCOUNT_ID),
     "regions": _texts(grammar.REGION),
+    "partitions": _texts("aws|aws-us-gov|aws-cn|aws-eusc"),
     "roles": _texts(grammar.ROLE),
     "instance_types": _texts(grammar.INSTANCE_TYPE),
     "images": _texts(grammar.IMAGE_ID),
@@ -156,7 +180,9 @@ _READERS: dict[str, Any] = {
     "accept_unbound_evidence": _yes_no,
     "demand_iid": _yes_no,
     "kems": _kems,
+    "bundle": _bundle,
     "lost_key": _word("grant", "relaunched"),
+    "grants": _word(*GRANTS),
     "release_gate": _yes_no,
     "fields": _modes,
     "source": _read_source,

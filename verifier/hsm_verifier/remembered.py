@@ -50,6 +50,7 @@ class Remembered:
             claims = {one.name: record["claims"].get(one.name.replace("_", "-")) for one in fields(Instance)}
             seen = {one.name: record["seen"].get(one.name) for one in fields(Facts)}
             seen["tags"] = dict(record["seen"].get("tags", {}))  # null, for too many, is none that could be judged
+            seen["addresses"] = tuple(seen["addresses"] or ())
             found = cls(
                 instance=Instance(**claims),
                 seen=Facts(**seen),

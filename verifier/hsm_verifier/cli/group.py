@@ -18,16 +18,18 @@ def run_list(args: argparse.Namespace) -> int:
     """One line a group."""
     settings = settings_of(args)
     policy, vault = open_policy(settings), open_vault(settings)
-    rows = [("GROUP", "LEVEL", "KEMS", "LOST KEY", "RELEASE GATE", "CURRENT SERIAL")]
+    rows = [("GROUP", "LEVEL", "KEMS", "LOST KEY", "GRANTS", "RELEASE GATE", "BUNDLE", "CURRENT SERIAL")]
     for name in policy.names():
-        group, entry = policy.group(name), vault.current(name)
+        group, entry = policy.group(name), vault.current(policy.group(name).bundle_name)
         rows.append(
             (
                 name,
                 group.level,
                 ",".join(group.kems),
                 group.lost_key,
+                group.grants,
                 "on" if group.release_gate else "off",
+                group.bundle_name,
                 str(entry.serial) if entry else "nothing published",
             )
         )

@@ -129,7 +129,7 @@ def facts_of(reservation: dict[str, Any], instance: dict[str, Any], place: Place
     )
 
 
-def _addresses(instance: dict[str, Any]) -> frozenset[str]:
+def _addresses(instance: dict[str, Any]) -> tuple[str, ...]:
     """Give every address that the instance may be seen by: all interfaces, private, public and IPv6 (P11)."""
     found = {instance.get("PrivateIpAddress"), instance.get("PublicIpAddress"), instance.get("Ipv6Address")}
     for interface in instance.get("NetworkInterfaces", []):
@@ -137,7 +137,7 @@ def _addresses(instance: dict[str, Any]) -> frozenset[str]:
         for one in interface.get("PrivateIpAddresses", []):
             found |= {one.get("PrivateIpAddress"), one.get("Association", {}).get("PublicIp")}
         found |= {one.get("Ipv6Address") for one in interface.get("Ipv6Addresses", [])}
-    return frozenset(str(ip_address(one)) for one in found if one)
+    return tuple(sorted(str(ip_address(one)) for one in found if one))
 
 
 def _unix(moment: datetime | str | None) -> float | None:

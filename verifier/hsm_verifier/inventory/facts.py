@@ -29,4 +29,4 @@ class Facts:
     profile_arn: str | None
     role: str | None
     tags: Mapping[str, str] = field(default_factory=dict)
-    addresses: frozenset[str] = frozenset()
+    addresses: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, case, exists, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, case, exists, func, literal, or_, select, update
 
 from hsm_verifier.ledger.gate import GateKey
 from hsm_verifier.ledger.schema import db_now, grants, instances, meta, owners, slots
@@ -22,7 +22,8 @@ class Claim:
     """A request that passed V1 to V12. `owner` is the thumbprint of `cnf`, `jwk` its JSON, kept for receipts.
 
     `launch_time` is EC2's, Unix seconds; `pending_time` the document's; `have` the serial installed there;
-    `first_time` says that V11 and V12 were enforced, so O4 (a) may apply; `gate` is None when V13 is not wanted.
+    `first_time` says that V11 and V12 were enforced, so O4 (a) may apply; `gate` is None when V13 is not wanted;
+    `grants` says which the group's policy lets count: any, those that name the owner, or none ("off").
     """
 
     instance_id: str
@@ -38,6 +39,7 @@ class Claim:
     have: int | None
     lost_key: str
     gate: GateKey | None
+    grants: str = "any"
 
 
 _OURS = instances.c.instance_id == given("instance")
@@ -263,27 +265,26 @@ def confirm(tx: Connection, instance_id: str, serial: int) -> bool:
     return bool(_CONFIRM.count(tx, **here)) or _CONFIRM_LOST.count(tx, **here) == 1
 
 
-_USABLE = and_(
-    grants.c.instance_id == given("instance"),
-    grants.c.remaining > 0,
-    grants.c.until > db_now(),
-    or_(grants.c.owner.is_(None), grants.c.owner == given("owner")),
-)
-_USE_GRANT = Statement(
-    lambda _: (
-        update(grants)
-        .where(
-            grants.c.id == select(grants.c.id).where(_USABLE).order_by(grants.c.until).limit(1).scalar_subquery(),
-            _USABLE,
-        )
-        .values(remaining=grants.c.remaining - 1)
-    )
-)
+_FOR_THIS_KEY = grants.c.owner == given("owner")
+
+
+def _use_one(whose: ColumnElement[bool]) -> Update:
+    usable = and_(grants.c.instance_id == given("instance"), grants.c.remaining > 0, grants.c.until > db_now(), whose)
+    one = select(grants.c.id).where(usable).order_by(grants.c.until).limit(1).scalar_subquery()
+    return update(grants).where(grants.c.id == one, usable).values(remaining=grants.c.remaining - 1)
+
+
+_USE_GRANT = {
+    "any": Statement(lambda _: _use_one(or_(grants.c.owner.is_(None), _FOR_THIS_KEY))),
+    "owner": Statement(lambda _: _use_one(_FOR_THIS_KEY)),
+}
+"""By what the group's policy lets count."""
 
 
 def use_grant(tx: Connection, claim: Claim) -> bool:
     """O6: use one of a grant's count up; the database's clock ends it (LG2)."""
-    return _USE_GRANT.count(tx, instance=claim.instance_id, owner=claim.owner) == 1
+    statement = _USE_GRANT.get(claim.grants)
+    return statement is not None and statement.count(tx, instance=claim.instance_id, owner=claim.owner) == 1
 
 
 _REPLACE_OWNER = Statement(
