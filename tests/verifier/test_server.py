@@ -228,18 +228,21 @@ def test_v1_a_full_queue_is_busy_at_once(start: Start) -> None:
     (served.folder / "slow").touch()
     visitors = [Visitor.of(served) for _ in range(3)]
     bodies = [sign_assertion(visitor.request(), visitor.key) for visitor in visitors]
-    replies: list[int] = []
+    replies: list[requests.Response] = []
     threads = [
-        threading.Thread(target=lambda one=visitor, body=body: replies.append(one.post(body).status_code))
+        threading.Thread(target=lambda one=visitor, body=body: replies.append(one.post(body)))
         for visitor, body in zip(visitors, bodies, strict=True)
     ]
     for thread in threads:
         thread.start()
-    wait_for(lambda: replies == [503])
+    wait_for(lambda: len(replies) == 1)
+    (busy,) = replies
+    assert (busy.status_code, problem(busy).reason) == (503, "busy")
+    assert int(busy.headers["retry-after"]) >= 1
     (served.folder / "go").touch()
     for thread in threads:
         thread.join()
-    assert sorted(replies) == [200, 409, 503]
+    assert sorted(reply.status_code for reply in replies) == [200, 409, 503]
 
 
 def test_sigterm_lets_the_request_under_way_finish(start: Start) -> None:

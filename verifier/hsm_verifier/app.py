@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
 
 from hsm_enrol.wire.messages import ASSERTION_TYPE, MAX_ASSERTION, RECEIPT_TYPE
 from hsm_verifier.limits import Sources, client_of, networks
@@ -62,6 +63,15 @@ class Door:
             refusal = Refusal("busy", "V1 requests_per_source", retry_after=wait)
             return respond(self._service.refuse("challenge", source, refusal))
         return respond(self._service.challenge())
+
+    async def elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Any other address or method: counted like the rest, and told in the protocol's own words."""
+        source = self._source(Request(scope))
+        wait = self._sources.wait_for(source)
+        refusal = Refusal("malformed", "V1 address", status=404)
+        if wait:
+            refusal = Refusal("busy", "V1 requests_per_source", retry_after=wait)
+        await respond(self._service.refuse("request", source, refusal))(scope, receive, send)
 
     async def enrolments(self, request: Request) -> Response:
         """`POST /v1/enrolments`."""
@@ -132,5 +142,6 @@ def make_app(service: Service, sources: Sources, workers: Workers, settings: Ser
             Route("/v1/challenge", door.challenge, methods=["GET"]),
             Route("/v1/enrolments", door.enrolments, methods=["POST"]),
             Route("/v1/receipts", door.receipts, methods=["POST"]),
+            Mount("", app=door.elsewhere),
         ]
     )

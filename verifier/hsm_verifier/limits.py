@@ -15,6 +15,7 @@ from hsm_verifier.settings import ServerSettings
 
 REMEMBERED = 20_000  # sources; the one idle for longest is forgotten first, which only forgives it
 HOST_BITS = 64
+ARRIVALS = 2  # connections that a source may open for each request that it may make: a handshake is what costs us most
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -54,14 +55,19 @@ class Sources:
         self._each = settings.connections_per_source
         self._wide = networks(settings.wide_sources)
         self._factor = settings.wide_factor
-        self._buckets = Buckets(settings.requests_per_source, settings.burst_per_source, clock)
+        rate, burst = settings.requests_per_source, settings.burst_per_source
+        self._buckets = Buckets(rate, burst, clock)
+        self._arrivals = Buckets(rate * ARRIVALS, burst * ARRIVALS, clock)
         self._open: Counter[str] = Counter()
         self._count = 0
 
     def connect(self, host: str) -> bool:
         """Count a new connection; False when it must be closed at once. Called on the event loop only."""
         name = source_name(host)
-        if self._count >= self._total or self._open[name] >= self._each * self._factor_of(host):
+        factor = self._factor_of(host)
+        if self._count >= self._total or self._open[name] >= self._each * factor:
+            return False
+        if self._arrivals.wait_for(name, factor):
             return False
         self._open[name] += 1
         self._count += 1

@@ -11,10 +11,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 MAX_HEADERS = 16 * 1024  # bytes of request line and headers; ours are under 1 KiB
+MAX_MESSAGE = 256 * 1024  # bytes of one request, chunk extensions and trailers included; bodies end at 32 KiB
+
+
+class Pipelined(Exception):
+    """A request began before the one before it was answered."""
 
 
 class TimedProtocol(HttpToolsProtocol):
-    """One connection: closed when headers or body are late or headers are long. Tells `on_lost` when it is gone."""
+    """One connection: closed when headers or body are late or long, or replies are not read.
+
+    Tells `on_lost` when it is gone.
+    """
 
     def __init__(
         self,
@@ -33,7 +41,9 @@ class TimedProtocol(HttpToolsProtocol):
         self._body_timeout = body_timeout
         self._on_lost = on_lost
         self._timer: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         self._header_bytes = 0
+        self._message_bytes = 0
         self._in_headers = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
@@ -45,18 +55,40 @@ class TimedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock; give the source its connection back."""
         self._stop()
+        self._stop_unread()
         super().connection_lost(exc)
         self._on_lost()
 
     def data_received(self, data: bytes) -> None:
-        """Count header bytes: a request that never ends its headers is cut off."""
+        """Count bytes: a request that never ends its headers, or itself, is cut off."""
+        self._message_bytes += len(data)
         if self._in_headers:
             self._header_bytes += len(data)
             if self._timer is None:
                 self._start(self._header_timeout)
         super().data_received(data)
-        if self._in_headers and self._header_bytes > MAX_HEADERS:
+        if (self._in_headers and self._header_bytes > MAX_HEADERS) or self._message_bytes > MAX_MESSAGE:
             self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """Start the clock for an asker that does not read what it is told."""
+        super().pause_writing()
+        self._stop_unread()
+        self._unread = self.loop.call_later(self._body_timeout, self._late)
+
+    def resume_writing(self) -> None:
+        """Stop that clock: it reads again."""
+        self._stop_unread()
+        super().resume_writing()
+
+    def on_message_begin(self) -> None:
+        """Take one request at a time: uvicorn would queue thousands of a connection's, each a hundred times its size.
+
+        What is raised here reaches uvicorn as a broken request: it says 400 and closes.
+        """
+        if self.cycle is not None and not self.cycle.response_complete:
+            raise Pipelined
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Go from the headers' clock to the body's."""
@@ -69,6 +101,7 @@ class TimedProtocol(HttpToolsProtocol):
         """Stop the clock: from here on it is our own time."""
         self._stop()
         self._in_headers = True
+        self._message_bytes = 0
         super().on_message_complete()
 
     def _start(self, seconds: float) -> None:
@@ -79,6 +112,11 @@ class TimedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _stop_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _late(self) -> None:
         self._timer = None
