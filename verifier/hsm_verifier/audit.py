@@ -2,7 +2,8 @@
 
 One JSON object a line. `prev` is the SHA-256 of the line before, `n` counts; each line is fsynced before the asker
 hears anything. A chain cannot show that its newest lines were cut off: the head file beside it shows that for
-accidents, and `audit verify --expect HASH` for anyone who keeps a hash elsewhere.
+accidents, to `audit verify` and to the next writer, who says so in the chain (an audit file that is put away takes its
+head file along). `audit verify --expect HASH` shows it to anyone who keeps a hash elsewhere.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ from hsm_verifier.witness import Witness
 START = "0" * 64
 _TAIL = 65536
 _RECENT = 8 * 1024 * 1024
+CUT_OFF = "cut_off"
+_NOTED = re.compile(r"([0-9]{16}) ([0-9a-f]{64})\n")
 _TAKING = frozenset({"new", "next", "granted", "relaunched"})  # ledger.take.Taken.how
 
 Fact = str | int | float | bool | None | list[str] | Mapping[str, "Fact"]
@@ -85,17 +89,21 @@ class Audit:
         status = os.fstat(handle)
         if self._seen is not None and self._seen[:2] == (status.st_ino, status.st_size):
             return self._seen[2]
-        if status.st_size == 0:
-            return Head(n=0, hash=START)
-        tail = _last_lines(handle, status.st_size)
-        if not tail.endswith(b"\n"):
+        tail = _last_lines(handle, status.st_size) if status.st_size else b""
+        whole, torn = tail[: tail.rfind(b"\n") + 1], tail[tail.rfind(b"\n") + 1 :]
+        head = end = _head_of(whole)
+        if torn:
             # A crash tore the last line; it was never answered. End it, and say so in the chain.
-            torn = tail[tail.rfind(b"\n") + 1 :]
-            before = _head_of(tail[: tail.rfind(b"\n") + 1])
-            note = self._line(before, "torn_line", 0, {"sha256": hashlib.sha256(torn).hexdigest()})
+            note = self._line(head, "torn_line", 0, {"sha256": hashlib.sha256(torn).hexdigest()})
             _write_whole(handle, b"\n" + note)
-            return Head(n=before.n + 1, hash=hashlib.sha256(note).hexdigest())
-        return _head_of(tail)
+            head = Head(n=head.n + 1, hash=hashlib.sha256(note).hexdigest())
+        noted = _noted(self._path)
+        if noted is not None and noted.n > end.n:
+            # Lines were there that are gone: somebody cut the file, or put it away without its head.
+            note = self._line(head, CUT_OFF, 0, {"alarm": True, "was": noted.n, "hash": noted.hash})
+            _write_whole(handle, note)
+            head = Head(n=head.n + 1, hash=hashlib.sha256(note).hexdigest())
+        return head
 
     def _note_head(self, head: Head) -> None:
         # Not fsynced: after a power cut it may lag behind the chain, which verify accepts; it never runs ahead of it.
@@ -121,13 +129,16 @@ def verify(path: Path, expect: str = "") -> Head:
                 raise AuditError(f"line {head.n + 1} was removed or altered")
             torn = None
             head = Head(n=head.n + 1, hash=hashlib.sha256(line).hexdigest())
+            if json.loads(line)["event"] == CUT_OFF:
+                raise AuditError(
+                    f"line {head.n} says that lines were cut off before it, up to {json.loads(line)['was']}"
+                )
             found = found or head.hash == expect
     if torn is not None:
         raise AuditError(f"line {head.n + 1} was removed or altered, or a crash tore it and nothing was written since")
-    with contextlib.suppress(FileNotFoundError):
-        noted = _head_path(path).read_text(encoding="ascii").split()
-        if int(noted[0]) > head.n or (int(noted[0]) == head.n and noted[1] != head.hash):
-            raise AuditError(f"the chain ends at line {head.n}, but line {noted[0]} was written")
+    noted = _noted(path)
+    if noted is not None and (noted.n > head.n or (noted.n == head.n and noted.hash != head.hash)):
+        raise AuditError(f"the chain ends at line {head.n}, but line {noted.n} was written")
     if not found:
         raise AuditError("no line has the expected hash")
     return head
@@ -179,6 +190,15 @@ def _last_lines(handle: int, size: int) -> bytes:
 
 def _head_path(path: Path) -> Path:
     return path.with_name(path.name + ".head")
+
+
+def _noted(path: Path) -> Head | None:
+    """Give what the head file says; None when it is missing, or no power cut left more of it than zeros."""
+    try:
+        found = _NOTED.fullmatch(_head_path(path).read_text(encoding="ascii"))
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    return Head(n=int(found[1]), hash=found[2]) if found else None
 
 
 def _head_of(lines: bytes) -> Head:
