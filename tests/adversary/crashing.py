@@ -1,0 +1,90 @@
+"""A site whose verifier may die at any edge and is started again, as systemd would."""
+
+import os
+import select
+import signal
+import threading
+from pathlib import Path
+
+from hsm_verifier.audit import verify
+from hsm_verifier.ledger import desk
+from hsm_verifier.ledger.store import Store
+from hsm_verifier.settings import load_settings
+from tests.adversary.failpoints import edge_name
+from tests.adversary.party import pause
+from tests.adversary.relay import Relay
+from tests.adversary.site import OWN_SECRET, Site
+from tests.adversary.zygote import Zygote
+
+PRELOAD = ("hsm_verifier.__main__", "hsm_verifier.server", "tests.adversary.failpoints", "tests.adversary.warm")
+
+
+class Crashing:
+    """Runs a site's verifier as a child of a zygote, behind a relay."""
+
+    def __init__(self, site: Site, zygote: Zygote, edges: Path) -> None:
+        """`edges` is the folder of armed edges."""
+        self.site, self.zygote, self.edges = site, zygote, edges
+        self.deaths = 0
+        self._ending = False
+        site.url = f"https://127.0.0.1:{zygote.port}"
+        self.relay = Relay(site.folder, zygote.port)
+        self._pid = self._start()
+        self._watch = threading.Thread(target=self._keep_alive, name="supervisor", daemon=True)
+        self._watch.start()
+
+    def _start(self) -> int:
+        return self.zygote.run(
+            "hsm_verifier.__main__:main",
+            ["serve", "--config", str(self.site.config)],
+            log=self.site.log,
+            before=f"tests.adversary.failpoints:arm={self.edges}",
+            AWS_ACCESS_KEY_ID="AKIATEST",
+            AWS_SECRET_ACCESS_KEY=OWN_SECRET,
+        )
+
+    def arm(self, message: str, step: str) -> None:
+        """Let the verifier die the next time it comes to this edge."""
+        if step:
+            (self.edges / edge_name(message, step)).touch()
+
+    def _keep_alive(self) -> None:
+        """Start it again whenever it was killed, until `end`."""
+        while True:
+            handle = os.pidfd_open(self._pid)
+            try:
+                select.select([handle], [], [])
+            finally:
+                os.close(handle)
+            if self._ending:
+                return
+            if self.zygote.wait(self._pid, 5) != -signal.SIGKILL:
+                return  # it ended by itself: the next request fails, and `end` shows why
+            self.deaths += 1
+            self._pid = self._start()
+
+    def end(self) -> None:
+        """Stop in peace."""
+        self._ending = True
+        os.kill(self._pid, signal.SIGTERM)
+        self._watch.join(20)
+        assert self.zygote.wait(self._pid, 20) == 0, self.site.log.read_text()[-3000:]
+
+    def settle(self) -> None:
+        """Wait until a death that was on its way has happened: one whole restart later nothing is armed any more."""
+        deaths = self.deaths
+        os.kill(self._pid, signal.SIGKILL)
+        while self.deaths == deaths:
+            pause(0.01)
+
+    def slots(self) -> dict[tuple[str, int], tuple[str, str]]:
+        """Give owner and state of every slot, by instance and serial."""
+        store = Store(load_settings(self.site.config).state.ledger)
+        try:
+            return {(line.instance_id, line.serial): (line.owner, line.state) for line in desk.list_slots(store)}
+        finally:
+            store.close()
+
+    def audit_holds(self) -> int:
+        """Insist that the audit's chain is whole; give how many lines it has."""
+        return verify(self.site.folder / "audit.jsonl").n
