@@ -1,4 +1,4 @@
-"""A site whose verifier may die at any edge and is started again, as systemd would."""
+"""A verifier that may die at any edge of its ledger and is started again, as systemd would."""
 
 import os
 import select
@@ -13,22 +13,25 @@ from hsm_verifier.settings import load_settings
 from tests.adversary.failpoints import edge_name
 from tests.adversary.party import pause
 from tests.adversary.relay import Relay
-from tests.adversary.site import OWN_SECRET, Site
+from tests.adversary.site import OWN_SECRET
 from tests.adversary.zygote import Zygote
 
 PRELOAD = ("hsm_verifier.__main__", "hsm_verifier.server", "tests.adversary.failpoints", "tests.adversary.warm")
 
 
 class Crashing:
-    """Runs a site's verifier as a child of a zygote, behind a relay."""
+    """Runs the verifier of a settings file as a child of a zygote, behind a relay."""
 
-    def __init__(self, site: Site, zygote: Zygote, edges: Path) -> None:
-        """`edges` is the folder of armed edges."""
-        self.site, self.zygote, self.edges = site, zygote, edges
+    def __init__(self, config: Path, zygote: Zygote) -> None:
+        """Serve. Beside the settings file are made a log and the folder of armed edges."""
+        self.config, self.zygote = config, zygote
+        self.folder = config.parent
+        self.edges, self.log = self.folder / "edges", self.folder / "crashing.log"
+        self.edges.mkdir()
         self.deaths = 0
         self._ending = False
-        site.url = f"https://127.0.0.1:{zygote.port}"
-        self.relay = Relay(site.folder, zygote.port)
+        self.url = f"https://127.0.0.1:{zygote.port}"
+        self.relay = Relay(self.folder, zygote.port)
         self._pid = self._start()
         self._watch = threading.Thread(target=self._keep_alive, name="supervisor", daemon=True)
         self._watch.start()
@@ -36,8 +39,8 @@ class Crashing:
     def _start(self) -> int:
         return self.zygote.run(
             "hsm_verifier.__main__:main",
-            ["serve", "--config", str(self.site.config)],
-            log=self.site.log,
+            ["serve", "--config", str(self.config)],
+            log=self.log,
             before=f"tests.adversary.failpoints:arm={self.edges}",
             AWS_ACCESS_KEY_ID="AKIATEST",
             AWS_SECRET_ACCESS_KEY=OWN_SECRET,
@@ -68,7 +71,13 @@ class Crashing:
         self._ending = True
         os.kill(self._pid, signal.SIGTERM)
         self._watch.join(20)
-        assert self.zygote.wait(self._pid, 20) == 0, self.site.log.read_text()[-3000:]
+        assert self.zygote.wait(self._pid, 20) == 0, self.log.read_text()[-3000:]
+
+    def disarm(self) -> None:
+        """Forget edges that were never come to, because the message before them was lost, and plans likewise."""
+        for left in self.edges.iterdir():
+            left.unlink()
+        self.relay.plan.clear()
 
     def settle(self) -> None:
         """Wait until a death that was on its way has happened: one whole restart later nothing is armed any more."""
@@ -79,7 +88,7 @@ class Crashing:
 
     def slots(self) -> dict[tuple[str, int], tuple[str, str]]:
         """Give owner and state of every slot, by instance and serial."""
-        store = Store(load_settings(self.site.config).state.ledger)
+        store = Store(load_settings(self.config).state.ledger)
         try:
             return {(line.instance_id, line.serial): (line.owner, line.state) for line in desk.list_slots(store)}
         finally:
@@ -87,4 +96,4 @@ class Crashing:
 
     def audit_holds(self) -> int:
         """Insist that the audit's chain is whole; give how many lines it has."""
-        return verify(self.site.folder / "audit.jsonl").n
+        return verify(self.folder / "audit.jsonl").n
