@@ -38,6 +38,7 @@ def tls_context(settings: ServerSettings) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.set_alpn_protocols(["http/1.1"])
+    context.num_tickets = 0  # an instance asks once; nobody comes back to resume
     context.load_cert_chain(settings.tls_certificate, settings.tls_key)
     return context
 

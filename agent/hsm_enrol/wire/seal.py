@@ -6,6 +6,7 @@ library's hybrid keys have no serialisation of their own, so the two halves are 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 from contextlib import suppress
@@ -69,15 +70,18 @@ class SealPublicKey:
 
     @classmethod
     def load(cls, kem: str, raw: bytes) -> SealPublicKey:
-        """V3: take a key from outside; exact length, re-encoded and compared, and a test encapsulation must work.
+        """V3: take a key from outside; exact length, re-encoded and compared, and a test agreement must work.
 
-        The test is what refuses low-order X25519 points: they load, and fail only when used.
+        The test is what refuses low-order X25519 points: they load, and fail only when used. The other keys have no
+        such points: P-256 has prime order, and an ML-KEM key that loads has passed FIPS 203's check.
         """
         if kem not in KEMS or len(raw) != PUBLIC[kem]:
             raise WireError("V3", "seal key")
         key = cls(kem=kem, raw=raw)
         try:
-            key.seal(b"", b"")
+            loaded = key._key()
+            if not isinstance(loaded, ec.EllipticCurvePublicKey):
+                _probe().exchange(x25519.X25519PublicKey.from_public_bytes(raw[MLKEM_KEY:]))
         except ValueError:
             raise WireError("V3", "seal key") from None
         except UnsupportedAlgorithm:
@@ -145,6 +149,12 @@ class SealPrivateKey:
         if self.kem == P256:
             return ec.derive_private_key(int.from_bytes(self.secret, "big"), ec.SECP256R1())
         return hpke.MLKEM768X25519PrivateKey(*_expand(self.secret))
+
+
+@functools.cache
+def _probe() -> x25519.X25519PrivateKey:
+    """Give a key that nothing is ever sealed with: with any key of its own, a low-order point agrees on zero."""
+    return x25519.X25519PrivateKey.generate()
 
 
 def _expand(seed: bytes) -> tuple[mlkem.MLKEM768PrivateKey, x25519.X25519PrivateKey]:

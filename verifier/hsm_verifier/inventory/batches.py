@@ -31,8 +31,9 @@ class Bell(Protocol):
 class Batches(Generic[K, V]):
     """Coalesces calls of `fetch(keys)`, which gives what it found; a key it does not give is absent (None).
 
-    One call at a time, two starts at least `spacing` seconds apart, at most `most` keys a call. What was found is kept
-    for `keep` seconds; absence is not kept. An exception of `fetch` reaches every asker of its batch.
+    One call at a time, at most `most` keys a call; after `burst` calls in a row two starts are at least `spacing` seconds
+    apart. What was found is kept for `keep` seconds; absence is not kept. An exception of `fetch` reaches every asker
+    of its batch.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Batches(Generic[K, V]):
         fetch: Callable[[list[K]], dict[K, V]],
         *,
         spacing: float = 0.1,
+        burst: int = 20,
         keep: float = 5.0,
         most: int = 200,
         clock: Callable[[], float] = time.monotonic,
@@ -47,12 +49,13 @@ class Batches(Generic[K, V]):
     ) -> None:
         """Take times in seconds. `clock` and `bell` are a simulation's when there is no time to wait for."""
         self._fetch, self._spacing, self._keep, self._most = fetch, spacing, keep, most
+        self._slack = (burst - 1) * spacing
         self._clock, self._bell = clock, bell
         self._lock = threading.Lock()
         self._waiting: dict[K, list[_Seat[V]]] = {}
         self._under_way: dict[K, list[_Seat[V]]] = {}
         self._led = False
-        self._next_start = 0.0
+        self._due = 0.0  # when the next call would come if all were evenly spaced
         self._kept: dict[K, tuple[float, V]] = {}
         self._sweep_at = 0.0
 
@@ -90,12 +93,12 @@ class Batches(Generic[K, V]):
         """Make one call for those who wait, then let one of those who came meanwhile make the next."""
         seat.leads = False
         seat.bell.clear()
-        if (early := self._next_start - self._clock()) > 0:
+        if (early := self._due - self._slack - self._clock()) > 0:
             seat.bell.wait(early)  # nobody rings: this is the pause that keeps calls apart
         with self._lock:
             keys = list(self._waiting)[: self._most]
             self._under_way = {key: self._waiting.pop(key) for key in keys}
-            self._next_start = self._clock() + self._spacing
+            self._due = max(self._due, self._clock()) + self._spacing
         found: dict[K, V] = {}
         error: BaseException | None = None
         try:
