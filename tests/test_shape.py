@@ -168,7 +168,7 @@ def test_addresses_and_media_types_are_those_of_the_table() -> None:
     source = inspect.getsource(app.make_app)
     for row in steps:
         method, path = bare(row["request"]).split()
-        assert re.search(rf'Route\("{path}", [a-z.]+, methods=\["{method}"\]\)', source)
+        assert re.search(rf'"{path}": \("{method}", [a-z.]+\),', source)
 
 
 def test_levels_are_those_of_the_table() -> None:

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from starlette.applications import Starlette
-
-from hsm_verifier.app import Workers, make_app
+from hsm_verifier.app import App, Workers, make_app
 from hsm_verifier.audit import Audit
 from hsm_verifier.cli.serve import make_world
 from hsm_verifier.limits import Sources
@@ -25,7 +23,7 @@ from tests.adversary.party import Party, Reply
 class Within(Party):
     """A party that is asked by calling it. `source` is whose address the connection has."""
 
-    app: Starlette = field(repr=False)
+    app: App = field(repr=False)
     source: str = "192.0.2.66"
 
     def ask(

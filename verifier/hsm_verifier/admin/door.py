@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -28,7 +28,7 @@ from hsm_verifier.admin.asked import Asked, NotShown, Page
 from hsm_verifier.admin.headers import Secured
 from hsm_verifier.admin.office import ADDRESSES, STATIC, Office
 from hsm_verifier.admin.who import Papers, Porter
-from hsm_verifier.app import read_body
+from hsm_verifier.app import Gone, Incoming, read_body
 from hsm_verifier.ledger.store import LedgerError
 from hsm_verifier.limits import Buckets
 from hsm_verifier.refusal import Refusal
@@ -264,7 +264,7 @@ async def _form(request: Request) -> dict[str, str]:
     if kind != "application/x-www-form-urlencoded":
         return {}
     try:
-        body = await read_body(request, MAX_FORM)
+        body = await read_body(Incoming("", tuple(request.headers.raw), request.receive), MAX_FORM)
         return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS))
-    except (Refusal, ClientDisconnect, ValueError):
+    except (Refusal, Gone, ValueError):
         return {}

@@ -31,9 +31,9 @@ class Bell(Protocol):
 class Batches(Generic[K, V]):
     """Coalesces calls of `fetch(keys)`, which gives what it found; a key it does not give is absent (None).
 
-    One call at a time, at most `most` keys a call; after `burst` calls in a row two starts are at least `spacing` seconds
-    apart. What was found is kept for `keep` seconds; absence is not kept. An exception of `fetch` reaches every asker
-    of its batch.
+    One call at a time, at most `most` keys a call; after `burst` calls in a row two starts are at least `spacing`
+    seconds apart. What was found is kept for `keep` seconds; absence is not kept. An exception of `fetch` reaches every
+    asker of its batch.
     """
 
     def __init__(
