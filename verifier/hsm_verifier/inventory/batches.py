@@ -40,7 +40,7 @@ class Batches(Generic[K, V]):
         self,
         fetch: Callable[[list[K]], dict[K, V]],
         *,
-        spacing: float = 0.1,
+        spacing: float = 0.2,
         burst: int = 20,
         keep: float = 5.0,
         most: int = 200,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from hsm_enrol.wire.assertion import Assertion
-from hsm_verifier.inventory.batches import Batches
+from hsm_verifier.inventory.batches import Batches, Bell
 from hsm_verifier.inventory.clients import Clients, Place
 from hsm_verifier.inventory.facts import Facts
 from hsm_verifier.inventory.pause import Pause, Paused
@@ -34,15 +35,27 @@ class Ec2Inventory:
         assume_role: str = "",
         external_id: str = "",
         make_client: Callable[..., Any] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        bell: Callable[[], Bell] = threading.Event,
     ) -> None:
-        """`assume_role` is an ARN with `{account}` in it, "" for the VP's own credentials."""
+        """`assume_role` is an ARN with `{account}` in it, "" for the VP's own credentials.
+
+        `clock` (monotonic seconds) and `bell` are a simulation's when there is no time to wait for.
+        """
         self._clients = Clients(
             endpoint_url=endpoint_url, assume_role=assume_role, external_id=external_id, make_client=make_client
         )
+        self._clock, self._bell = clock, bell
         self._lock = threading.Lock()
         self._pauses: dict[tuple[str, Place], Pause] = {}
         self._instances: dict[Place, Batches[str, Facts]] = {}
-        self._roles = Roles(self._clients, lambda place, call: self._call("iam", place, call), WAIT_SECONDS)
+        self._roles = Roles(
+            self._clients,
+            lambda place, call: self._call("iam", place, call),
+            WAIT_SECONDS,
+            clock=clock,
+            bell=bell,
+        )
 
     def look_up(self, request: Assertion) -> Facts:
         """V9: give the facts, the role of the instance's profile among them. Raises Refusal."""
@@ -64,13 +77,15 @@ class Ec2Inventory:
     def _batches(self, place: Place) -> Batches[str, Facts]:
         with self._lock:
             if place not in self._instances:
-                self._instances[place] = Batches(lambda ids: self._describe(place, ids))
+                self._instances[place] = Batches(
+                    lambda ids: self._describe(place, ids), clock=self._clock, bell=self._bell
+                )
             return self._instances[place]
 
     def _call(self, service: str, place: Place, call: Callable[[], Any]) -> Any:
         """Make one call unless the service is left alone for now. Raises Paused, and what boto3 raises."""
         with self._lock:
-            pause = self._pauses.setdefault((service, place), Pause())
+            pause = self._pauses.setdefault((service, place), Pause(self._clock))
         pause.check()
         try:
             result = call()

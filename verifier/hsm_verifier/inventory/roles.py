@@ -7,12 +7,13 @@ permitted, ListInstanceProfilesForRole tells whether the claimed role is in that
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from hsm_verifier.inventory.batches import Batches
+from hsm_verifier.inventory.batches import Batches, Bell
 from hsm_verifier.inventory.clients import Clients, Place
 from hsm_verifier.inventory.words import DENIED, code_of
 
@@ -25,11 +26,20 @@ Answer = tuple[bool, frozenset[str]]
 class Roles:
     """Roles by instance profile, for all places."""
 
-    def __init__(self, clients: Clients, call: Call, wait: float) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        call: Call,
+        wait: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        bell: Callable[[], Bell] = threading.Event,
+    ) -> None:
         """`call` runs one AWS call within the place's limits; `wait` is how long an asker is patient, in seconds."""
         self._clients = clients
         self._call = call
         self._wait = wait
+        self._clock, self._bell = clock, bell
         self._lock = threading.Lock()
         self._by_profile: dict[Place, Batches[str, Answer]] = {}
         self._by_role: dict[Place, Batches[str, Answer]] = {}
@@ -56,7 +66,7 @@ class Roles:
             return {one: answer for one, answer in found.items() if answer is not None}
 
         with self._lock:
-            mine = batches.setdefault(place, Batches(fetch_all, keep=KEEP_SECONDS))
+            mine = batches.setdefault(place, Batches(fetch_all, keep=KEEP_SECONDS, clock=self._clock, bell=self._bell))
         return mine.get(key, self._wait) or (True, frozenset())
 
     def _get_profile(self, place: Place, arn: str) -> Answer | None:

@@ -1,0 +1,1 @@
+"""Simulates a fleet that starts at once: real wire, real verifier, real retries; network, clock and AWS are played."""

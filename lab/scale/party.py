@@ -1,0 +1,230 @@
+"""Knows how to run verifying parties in made-up time: the real Service and ledger; CPU and workers are counted."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives.asymmetric import ec
+from greenlet import getcurrent, greenlet
+from sqlalchemy import event
+
+from hsm_enrol.wire.assertion import Assertion
+from hsm_enrol.wire.keys import generate_key
+from hsm_verifier.answer_keys import AnswerKeys
+from hsm_verifier.audit import Audit, Fact, Head
+from hsm_verifier.decide import World
+from hsm_verifier.evidence.iid import Documents
+from hsm_verifier.inventory.clients import Clients
+from hsm_verifier.inventory.ec2 import Ec2Inventory, facts_of, refusal_of
+from hsm_verifier.inventory.facts import Facts
+from hsm_verifier.ledger.store import Store, sqlite_url
+from hsm_verifier.limits import Buckets
+from hsm_verifier.nonce import Nonces
+from hsm_verifier.policy_file import load_policy
+from hsm_verifier.refusal import Refusal
+from hsm_verifier.service import Reply, Service
+from hsm_verifier.vault import Vault
+from lab.bench.site import make_bundle
+from lab.scale.cloud import ACCOUNT, REGION, ROLE, Cloud
+from lab.scale.simulation import Cpu, Seats, Simulation
+
+T = TypeVar("T")
+AUDIENCE, SOURCE = "hsm-enrol:scale", "10.0.0.1"
+_JULIAN_EPOCH = 2440587.5  # days; SQLite's julianday('now') is what the ledger's clock is made of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """CPU seconds of a verifier, from `make bench` (docs/performance.md)."""
+
+    connection: float = 0.0006
+    challenge: float = 0.0002
+    enrolment: float = 0.0008
+    receipt: float = 0.0004
+
+    @property
+    def whole(self) -> float:
+        """An enrolment with everything that belongs to it."""
+        return self.connection + self.challenge + self.enrolment + self.receipt
+
+
+class CountingAudit(Audit):
+    """Counts what would be written."""
+
+    def __init__(self) -> None:
+        """Write nowhere."""
+        super().__init__(Path("/dev/null"))
+        self.counted: Counter[str] = Counter()
+
+    def write(self, event: str, now: float, **facts: Fact) -> Head:
+        """Count outcome and cause."""
+        del now
+        self.counted[f"{event} {facts['outcome']} {facts.get('detail') or facts.get('how') or ''}".strip()] += 1
+        return Head(n=0, hash="")
+
+
+class Ledger:
+    """What all verifying parties share: database, bundles, keys. The database's clock is the simulation's (LG2)."""
+
+    def __init__(self, folder: Path, simulation: Simulation) -> None:
+        """Make them in `folder`."""
+        (folder / "bundles").mkdir()
+        (folder / "policy.toml").write_bytes(
+            resources.files("hsm_verifier").joinpath("samples/policy.toml").read_bytes()
+        )
+        self.key: ec.EllipticCurvePrivateKey = generate_key()
+        self.policy = load_policy(folder / "policy.toml")
+        self.vault = Vault(folder / "bundles", b"v" * 32)
+        self.serial = self.vault.put("web", make_bundle(), simulation.clock())
+        self.store = Store(sqlite_url(folder / "ledger.sqlite"))
+
+        @event.listens_for(self.store.engine, "connect")
+        def _connected(dbapi: Any, _record: object) -> None:
+            dbapi.create_function("julianday", 1, lambda _: simulation.clock() / 86400.0 + _JULIAN_EPOCH)
+
+        self.store.create(audience=AUDIENCE, nonce_key=b"n" * 32)
+
+
+class OneCallEach:
+    """The naive inventory: each request asks EC2 for its instance. The role is taken as true to spare IAM."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        """Make a client of its own."""
+        self._client = Clients(make_client=cloud.make_client).get("ec2", (ACCOUNT, REGION))
+
+    def look_up(self, request: Assertion) -> Facts:
+        """V9 without any sharing. Raises Refusal."""
+        try:
+            (page,) = self._client.paginate(Filters=[{"Name": "instance-id", "Values": [request.sub]}])
+        except ClientError as error:
+            raise refusal_of(error) from None
+        for reservation in page["Reservations"]:
+            return replace(facts_of(reservation, reservation["Instances"][0], (ACCOUNT, REGION)), role=ROLE)
+        raise Refusal("not_visible_yet", "V9 not_found")
+
+
+class Lost(Exception):
+    """The connection is gone; whether the request was carried out, nobody on this side knows."""
+
+
+class Verifier:
+    """One verifying party with a CPU, workers and a fate."""
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        ledger: Ledger,
+        cloud: Cloud,
+        rng: random.Random,
+        *,
+        naive: bool,
+        workers: int,
+        queue: int,
+        cores: int,
+        costs: Costs,
+    ) -> None:
+        """Begin up."""
+        self._simulation, self._ledger, self._cloud, self._rng = simulation, ledger, cloud, rng
+        self._naive, self._costs, self._size = naive, costs, (workers, queue)
+        self.cpu = Cpu(simulation, cores)
+        self.audit = CountingAudit()
+        self.peak_queue = 0
+        self.refused_at_the_door = 0
+        self._handling: set[greenlet] = set()
+        self._up()
+
+    def crash(self, down: float) -> None:
+        """Die now, with every request under way; come back after `down` seconds knowing only what was committed."""
+        self.is_up = False
+        self.note_queue()
+        for task in tuple(self._handling):
+            self._simulation.kill(task)
+        self._simulation.at(self._simulation.now + down, self._up)
+
+    def connect(self) -> None:
+        """Shake hands. Raises Lost."""
+        self._handle(lambda: self.cpu.work(self._costs.connection))
+
+    def challenge(self) -> Reply:
+        """Answer `GET /v1/challenge`. Raises Lost."""
+
+        def work() -> Reply:
+            self.cpu.work(self._costs.challenge)
+            return self._service.challenge()
+
+        return self._handle(work)
+
+    def enrol(self, body: bytes) -> Reply:
+        """Answer `POST /v1/enrolments`. Raises Lost."""
+        return self._handle(lambda: self._in_a_seat("enrolment", self._costs.enrolment, self._service.enrol, body))
+
+    def receipt(self, body: bytes) -> Reply:
+        """Answer `POST /v1/receipts`. Raises Lost."""
+        return self._handle(lambda: self._in_a_seat("receipt", self._costs.receipt, self._service.receipt, body))
+
+    def _in_a_seat(self, event_name: str, cost: float, work: Callable[[bytes, str], Reply], body: bytes) -> Reply:
+        if not self._seats.take():
+            self.refused_at_the_door += 1
+            return self._service.refuse(event_name, SOURCE, Refusal("busy", "V1 queue_full", status=503))
+        try:
+            self.cpu.work(cost)
+            return work(body, SOURCE)
+        finally:
+            self._seats.leave()
+
+    def _handle(self, work: Callable[[], T]) -> T:
+        """Do the work in a task of its own, which a crash ends; the caller then finds its connection gone."""
+        if not self.is_up:
+            raise Lost
+        done: list[T] = []
+        bell = self._simulation.bell()
+
+        def run() -> None:
+            try:
+                done.append(work())
+            finally:
+                self._handling.discard(getcurrent())
+                bell.set()
+
+        self._handling.add(self._simulation.spawn(run))
+        bell.wait(3600.0)
+        if not done:
+            raise Lost
+        return done[0]
+
+    def note_queue(self) -> None:
+        """Take down how long the queue was."""
+        self.peak_queue = max(self.peak_queue, self._seats.peak)
+
+    def _up(self) -> None:
+        """Start the process: nothing is remembered but the ledger."""
+        simulation, ledger = self._simulation, self._ledger
+        self._seats = Seats(simulation, *self._size)
+        inventory = (
+            OneCallEach(self._cloud)
+            if self._naive
+            else Ec2Inventory(make_client=self._cloud.make_client, clock=simulation.monotonic, bell=simulation.bell)
+        )
+        world = World(
+            audience=AUDIENCE,
+            policy=ledger.policy,
+            store=ledger.store,
+            vault=ledger.vault,
+            nonces=Nonces(b"n" * 32, AUDIENCE),
+            keys=AnswerKeys((ledger.key,)),
+            sts=self._cloud,
+            inventory=inventory,
+            documents=Documents({}),
+            asks=Buckets(6 / 60, 6, simulation.monotonic),
+            clock=simulation.clock,
+            rng=self._rng,
+        )
+        self._service = Service(world, self.audit)
+        self.is_up = True

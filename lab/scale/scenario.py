@@ -1,0 +1,252 @@
+"""Knows one fleet's start from beginning to end: who starts when, what is asked of whom, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from hsm_enrol.wire.keys import generate_key
+from hsm_enrol.wire.seal import KEMS, SealPrivateKey
+from hsm_verifier.ledger.schema import gates, instances, slots
+from lab.bench.asker import Asker, Facts, Party
+from lab.scale.cloud import Cloud, Quotas, Weather
+from lab.scale.instance import Life, Network
+from lab.scale.party import AUDIENCE, Costs, Ledger, Verifier
+from lab.scale.simulation import Simulation
+
+END = 6 * 3600.0  # seconds; who has no bundle by then is stranded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """`spread` is over how many seconds the instances come up. `crashes` are (moment, verifier, seconds down)."""
+
+    instances: int
+    spread: float = 10.0
+    seed: int = 1
+    verifiers: int = 2
+    cores: int = 1
+    workers: int = 64
+    queue: int = 256
+    naive: bool = False
+    proven: bool = True
+    kem: str = KEMS[0]
+    tools: float = 3.0
+    costs: Costs = field(default_factory=Costs)
+    quotas: Quotas = field(default_factory=Quotas)
+    weather: Weather = field(default_factory=Weather)
+    network: Network = field(default_factory=Network)
+    crashes: tuple[tuple[float, int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of it. Times in seconds from the first instance's start."""
+
+    instances: int
+    enrolled_at: tuple[float, ...] = field(repr=False)
+    described_at: tuple[float, ...] = field(repr=False)
+    t50: float
+    t99: float
+    t100: float
+    bound99: float
+    bound_by: str
+    stranded: int
+    owners: int
+    confirmed: int
+    calls: dict[str, int]
+    throttled: dict[str, int]
+    waits: dict[str, int]
+    decisions: dict[str, int]
+    refused_at_the_door: int
+    peak_queue: int
+    cpu: float
+    events: int
+
+    @property
+    def describes_each(self) -> float:
+        """DescribeInstances calls an instance, those that were throttled too."""
+        return self.calls.get("DescribeInstances", 0) / self.instances
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all but the long lists."""
+        found = asdict(self)
+        del found["enrolled_at"], found["described_at"]
+        return found | {"describes_each": self.describes_each}
+
+
+def troubled(plain: Scenario) -> Scenario:
+    """Let it go wrong: EC2 and STS answer 503 for six seconds, a balancer for two; each verifier dies once.
+
+    One reply in a hundred is lost, one instance in five is shown late.
+    """
+    return replace(
+        plain,
+        weather=Weather(late=0.2, latest=40.0, storms=((8.0, 14.0),)),
+        network=Network(lost=0.01, storms=((3.0, 5.0),)),
+        crashes=((6.0, 0, 4.0), (12.0, 1, 4.0)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Everything that plays together."""
+
+    scenario: Scenario
+    rng: random.Random
+    simulation: Simulation
+    cloud: Cloud
+    ledger: Ledger
+    verifiers: tuple[Verifier, ...]
+
+
+def run(scenario: Scenario) -> Outcome:
+    """Let it happen, without the verifiers' log lines."""
+    memory = Path("/dev/shm")
+    with quiet(), tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        stage = set_up(scenario, Path(folder))
+        if scenario.proven:
+            prove_pin(stage.ledger)
+        lives = launch(stage)
+        for at, number, down in scenario.crashes:
+            stage.simulation.at(at, partial(stage.verifiers[number].crash, down))
+        stage.simulation.run(until=END)
+        return tell(stage, lives)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep log lines of ten thousand decisions away."""
+    logger = logging.getLogger("hsm_verifier")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def set_up(scenario: Scenario, folder: Path) -> Stage:
+    """Make AWS, the ledger and the verifiers."""
+    rng = random.Random(scenario.seed)
+    simulation = Simulation()
+    cloud = Cloud(simulation, rng, scenario.quotas, scenario.weather)
+    ledger = Ledger(folder, simulation)
+    verifiers = tuple(
+        Verifier(
+            simulation,
+            ledger,
+            cloud,
+            rng,
+            naive=scenario.naive,
+            workers=scenario.workers,
+            queue=scenario.queue,
+            cores=scenario.cores,
+            costs=scenario.costs,
+        )
+        for _ in range(scenario.verifiers)
+    )
+    return Stage(scenario=scenario, rng=rng, simulation=simulation, cloud=cloud, ledger=ledger, verifiers=verifiers)
+
+
+def launch(stage: Stage) -> list[Life]:
+    """Start everybody: evenly over the spread, each with an owner key of its own and the fleet's one seal key."""
+    scenario, rng = stage.scenario, stage.rng
+    party = Party(audience=AUDIENCE, answer_key=stage.ledger.key.public_key())
+    seal = SealPrivateKey.generate(scenario.kem)
+    lives = []
+    for number in range(scenario.instances):
+        at = rng.uniform(0.0, scenario.spread)
+        born = stage.cloud.launch(number, at)
+        facts = Facts(instance_id=born.instance_id, instance=born.instance, credentials=born.credentials, iid=None)
+        asker = Asker(facts=facts, party=party, seal=seal, key=generate_key())
+        own = random.Random(rng.getrandbits(64))
+        life = Life(stage.simulation, asker, stage.verifiers, scenario.network, own, tools=scenario.tools)
+        stage.simulation.spawn(life.live, after=at)
+        lives.append(life)
+    return lives
+
+
+def prove_pin(ledger: Ledger) -> None:
+    """Note that the PIN was accepted before: a group that scales out, not one that was made today."""
+    gate = ledger.vault.entry("web", ledger.serial).gate
+    if gate is None:
+        raise RuntimeError("the bundle has a PIN")
+    with ledger.store.deciding() as tx:
+        tx.execute(gates.insert().values(pin_id=gate.pin_id, members=gate.members_text(), state="PROVEN"))
+
+
+def bound(scenario: Scenario, visible: list[float], share: float) -> tuple[float, str]:
+    """Give the earliest moment by which `share` of the fleet can be served, whoever serves it, and what sets it.
+
+    Each limit alone, as if all others were infinite and nothing were ever retried: when EC2 shows the instances
+    (`visible`), the verifiers' CPU, STS's quota, DescribeInstances with 200 instances a call.
+    """
+    count = scenario.instances * share
+    sts, describe = scenario.quotas.sts, scenario.quotas.describe
+    limits = {
+        "arrival and visibility": moment(sorted(visible), scenario.instances, share),
+        "verifiers' CPU": count * scenario.costs.whole / (scenario.verifiers * scenario.cores),
+        "STS quota": (count - sts[0]) / sts[1],
+        "DescribeInstances quota": (count / 200 - describe[0]) / describe[1],
+    }
+    least = 0.02 + 0.06 + 8 * scenario.network.least  # STS, EC2 and four exchanges at their quickest
+    by = max(limits, key=lambda name: limits[name])
+    return limits[by] + least, by
+
+
+def bound_curve(scenario: Scenario, points: int = 40) -> list[tuple[float, float]]:
+    """Give the lower bound as a curve, as it is known before: whom EC2 will show late is not."""
+    shares = [number / points for number in range(points + 1)]
+    arrivals = [scenario.spread * number / scenario.instances for number in range(scenario.instances)]
+    return [(bound(scenario, arrivals, share)[0], share * scenario.instances) for share in shares]
+
+
+def tell(stage: Stage, lives: list[Life]) -> Outcome:
+    """Count."""
+    scenario, cloud = stage.scenario, stage.cloud
+    times = sorted(life.enrolled for life in lives if life.enrolled is not None)
+    at_least, by = bound(scenario, [one.visible for one in cloud.born.values()], 0.99)
+    for one in stage.verifiers:
+        one.note_queue()
+    with stage.ledger.store.reading() as tx:
+        owners = tx.execute(select(func.count(func.distinct(instances.c.owner)))).scalar_one()
+        confirmed = tx.execute(select(func.count()).where(slots.c.state == "CONFIRMED")).scalar_one()
+    stage.ledger.store.close()
+    return Outcome(
+        instances=scenario.instances,
+        enrolled_at=tuple(times),
+        described_at=tuple(cloud.described_at),
+        t50=moment(times, scenario.instances, 0.5),
+        t99=moment(times, scenario.instances, 0.99),
+        t100=moment(times, scenario.instances, 1.0),
+        bound99=at_least,
+        bound_by=by,
+        stranded=sum(life.done is None for life in lives),
+        owners=owners,
+        confirmed=confirmed,
+        calls=dict(cloud.calls),
+        throttled=dict(cloud.throttled),
+        waits=dict(sum((life.waits for life in lives), Counter())),
+        decisions=dict(sum((one.audit.counted for one in stage.verifiers), Counter())),
+        refused_at_the_door=sum(one.refused_at_the_door for one in stage.verifiers),
+        peak_queue=max(one.peak_queue for one in stage.verifiers),
+        cpu=sum(one.cpu.used for one in stage.verifiers),
+        events=stage.simulation.events,
+    )
+
+
+def moment(times: list[float], count: int, share: float) -> float:
+    """Give when that share of all was enrolled; infinite when it never was."""
+    place = max(0, -(-int(count * share * 1000) // 1000) - 1)
+    return times[place] if place < len(times) else float("inf")

@@ -1,0 +1,156 @@
+"""The fleet simulator: made-up time keeps its order, the same seed gives the same course, and its promises hold.
+
+HSM_SCALE_INSTANCES sets the size of the fleets (`make bench` runs ten thousand).
+"""
+
+import os
+from dataclasses import replace
+from functools import cache
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from lab import charts
+from lab.scale.__main__ import enrolled_chart, wrong
+from lab.scale.scenario import Outcome, Scenario, run, troubled
+from lab.scale.simulation import Cpu, Seats, Simulation
+
+SIZE = int(os.environ.get("HSM_SCALE_INSTANCES", "80"))
+PLAIN = Scenario(instances=SIZE, spread=2.0, kem="p256")
+
+
+@cache
+def outcome(scenario: Scenario) -> Outcome:
+    return run(scenario)
+
+
+def test_tasks_go_on_in_the_order_of_their_moments_and_nobody_waits() -> None:
+    simulation, seen = Simulation(), []
+
+    def task(name: str, *naps: float) -> None:
+        for nap in naps:
+            simulation.sleep(nap)
+            seen.append((simulation.now, name))
+
+    simulation.spawn(lambda: task("a", 10.0, 10.0))
+    simulation.spawn(lambda: task("b", 5.0, 3600.0), after=1.0)
+    simulation.run()
+    assert seen == [(6.0, "b"), (10.0, "a"), (20.0, "a"), (3606.0, "b")]
+
+
+def test_a_bell_rings_once_and_a_wait_for_it_may_end_before() -> None:
+    simulation, seen = Simulation(), []
+    bell = simulation.bell()
+
+    def waiter() -> None:
+        seen.append((bell.wait(2.0), simulation.now))
+        seen.append((bell.wait(10.0), simulation.now))
+        bell.clear()
+        seen.append((bell.wait(1.0), simulation.now))
+
+    simulation.spawn(waiter)
+    simulation.at(5.0, bell.set)
+    simulation.run()
+    assert seen == [(False, 2.0), (True, 5.0), (False, 6.0)]
+
+
+def test_a_killed_task_does_nothing_more_and_gives_its_seat_back() -> None:
+    simulation, seen = Simulation(), []
+    seats = Seats(simulation, 1, 1)
+
+    def sitter(name: str) -> None:
+        if not seats.take():
+            seen.append((simulation.now, name, "full"))
+            return
+        try:
+            simulation.sleep(100.0)
+            seen.append((simulation.now, name, "done"))
+        finally:
+            seats.leave()
+
+    first = simulation.spawn(lambda: sitter("first"))
+    simulation.spawn(lambda: sitter("second"), after=1.0)
+    simulation.spawn(lambda: sitter("third"), after=2.0)
+    simulation.at(3.0, lambda: simulation.kill(first))
+    simulation.run()
+    assert seen == [(2.0, "third", "full"), (103.0, "second", "done")]
+
+
+def test_work_queues_before_the_cores() -> None:
+    simulation, seen = Simulation(), []
+    cpu = Cpu(simulation, 2)
+
+    def worker(name: str) -> None:
+        cpu.work(4.0)
+        seen.append((name, simulation.now))
+
+    for name in "abc":
+        simulation.spawn(lambda name=name: worker(name))  # type: ignore[misc]  # a loop's value, kept by default
+    simulation.run()
+    assert seen == [("a", 4.0), ("b", 4.0), ("c", 8.0)]
+    assert cpu.used == 12.0
+
+
+def test_a_fleet_is_served_near_the_lower_bound_and_nobody_twice() -> None:
+    found = outcome(PLAIN)
+    assert (found.stranded, found.owners, found.confirmed) == (0, SIZE, SIZE)
+    assert found.decisions["enrolment answered new"] == SIZE
+    assert found.bound99 <= found.t99 <= 1.5 * found.bound99
+    print(
+        f"\n{SIZE} instances: t99 {found.t99:.1f} s, bound {found.bound99:.1f} s, {found.describes_each:.3f} calls each"
+    )
+
+
+def test_one_seed_is_one_course_of_events() -> None:
+    again = run(PLAIN)
+    assert again.as_json() == outcome(PLAIN).as_json()
+    assert again.enrolled_at == outcome(PLAIN).enrolled_at
+    assert run(replace(PLAIN, seed=2)).enrolled_at != again.enrolled_at
+
+
+def test_calls_follow_the_time_a_fleet_takes_and_not_its_size() -> None:
+    small, large = outcome(replace(PLAIN, instances=SIZE // 4)), outcome(PLAIN)
+    naive = outcome(replace(PLAIN, naive=True))
+    calls = [one.calls["DescribeInstances"] for one in (small, large, naive)]
+    assert calls[1] < 2 * calls[0], calls
+    assert calls[2] >= SIZE, calls
+    # Twenty calls at once, then five a second, for each verifier: well within the quota that all of an account share.
+    assert calls[1] <= PLAIN.verifiers * (20 + 5 * large.t100) + 1, calls
+    assert not large.throttled
+
+
+def test_crashes_storms_and_lost_replies_strand_nobody_and_serve_nobody_twice() -> None:
+    found = outcome(troubled(replace(PLAIN, spread=10.0)))
+    assert not wrong(found)
+    sealed_again = found.decisions.get("enrolment answered again", 0)
+    assert sealed_again > 0, found.decisions  # a lost answer is asked for again and sealed to the same owner
+    assert found.decisions["enrolment answered new"] == SIZE
+    assert found.throttled == {}
+
+
+def test_a_new_pin_is_tried_by_one_instance_before_the_fleet_gets_it() -> None:
+    found = outcome(replace(PLAIN, proven=False))
+    assert not wrong(found)
+    assert found.decisions["enrolment answered new"] == SIZE
+    assert found.decisions["enrolment refused V13 hold"] > 0
+    assert found.t99 < 60.0
+
+
+@pytest.mark.parametrize("most", [0.7, 3.0, 99.0, 12_345.0])
+def test_a_chart_keeps_to_its_paper_and_names_every_line(most: float) -> None:
+    series = [charts.Line(name=f"line {n}", points=[(0.0, 0.0), (most, most * n)]) for n in range(1, 4)]
+    root = ET.fromstring(charts.lines("A <title> & more", series, across="seconds", up="count"))
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    texts = [one.text for one in root.iter() if one.tag.endswith("text")]
+    assert {"A <title> & more", "line 1", "line 2", "line 3", "seconds", "count"} <= set(texts)
+    for one in root.iter():
+        for point in one.attrib.get("points", "").split():
+            x, y = map(float, point.split(","))
+            assert 0 <= x <= width
+            assert 0 <= y <= height
+
+
+def test_the_fleets_chart_shows_each_scenario_and_the_bound() -> None:
+    svg = enrolled_chart({"batched": outcome(PLAIN)}, PLAIN)
+    assert "lower bound" in svg
+    assert svg.count("<polyline") == 2
