@@ -22,8 +22,9 @@ from hsm_verifier.audit import Audit, Fact, Head
 from hsm_verifier.decide import World
 from hsm_verifier.evidence.iid import Documents
 from hsm_verifier.inventory.clients import Clients
-from hsm_verifier.inventory.ec2 import Ec2Inventory, facts_of, refusal_of
+from hsm_verifier.inventory.ec2 import Ec2Inventory, facts_of
 from hsm_verifier.inventory.facts import Facts
+from hsm_verifier.inventory.words import refusal_of
 from hsm_verifier.ledger.store import Store, sqlite_url
 from hsm_verifier.limits import Buckets
 from hsm_verifier.nonce import Nonces
