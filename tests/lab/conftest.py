@@ -24,6 +24,6 @@ def estate() -> Iterator[Estate]:
 @pytest.fixture
 def hand(estate: Estate, tmp_path: Path) -> Hand:
     """A 6.2 client whose appliances are registered already."""
-    found = Hand(estate=estate, client=estate.install("6.2", tmp_path, receive_timeout=300))
+    found = Hand(estate=estate, client=estate.install("6.2", tmp_path))
     found.put_servers()
     return found

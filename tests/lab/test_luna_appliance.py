@@ -10,6 +10,7 @@ import pytest
 from asn1crypto.x509 import Certificate
 
 from hsm_enrol import luna
+from hsm_enrol.chrystoki import CLIENT
 from hsm_enrol.wire.bundle import Bundle
 from lab.luna.appliance import Appliance
 from lab.luna.certificates import LunaPair, appliance_pair, cached_key, client_pair
@@ -167,8 +168,10 @@ def test_verify_lists_whoever_is_there(hand: Hand) -> None:
     first.down = True
     assert hand.verify() == (hand.estate.members[1],)
     second.hangs = True
+    hand.edit({(CLIENT, "ReceiveTimeout"): "300"})
     assert hand.verify() == ()
     first.down = second.hangs = False
+    hand.edit({(CLIENT, "ReceiveTimeout"): "20000"})
     assert hand.verify() == hand.estate.members
 
 
