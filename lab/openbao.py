@@ -27,9 +27,12 @@ listener "tcp" {{
 }}
 """
 POLICY = """
-path "{mount}/data/{prefix}/*" {{ capabilities = ["create", "read", "update"] }}
-path "{mount}/metadata/{prefix}/*" {{ capabilities = ["list"] }}
+path "{mount}/data/{prefix}/counter"       {{ capabilities = ["create", "read", "update"] }}
+path "{mount}/data/{prefix}/bundles/*"     {{ capabilities = ["create", "read"] }}
+path "{mount}/metadata/{prefix}/bundles/*" {{ capabilities = ["list"] }}
+path "{mount}/metadata/{prefix}/bundles"   {{ capabilities = ["list"] }}
 """
+"""What docs/operating.md tells operators to allow, and no more."""
 
 
 class OpenBao:
