@@ -120,6 +120,20 @@ def test_o6_of_two_granted_at_once_the_later_owns_the_slot(store: Store, other: 
 
 
 @only_postgresql
+def test_many_workers_share_a_few_connections(store: Store) -> None:
+    busy = Store(store.url.render_as_string(), pool=64)
+    claims = [replace(CLAIM, instance_id=f"i-{number:017x}", owner=f"{number:043d}") for number in range(60)]
+    with ThreadPoolExecutor(60) as pool:
+        assert set(pool.map(lambda claim: ask(busy, claim), claims)) == {"new"}
+    with store.reading() as tx:
+        here = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert tx.execute(here).scalar_one() <= 18
+    busy.close()
+
+
+@only_postgresql
 def test_who_waits_too_long_is_told_busy_and_nothing_was_decided(store: Store, other: Store) -> None:
     with store.deciding() as tx:
         tx.execute(text("LOCK TABLE owners IN EXCLUSIVE MODE"))

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 READING = "hsm_reading"
 BUSY_MS = 5000
+MOST = 16  # connections kept to PostgreSQL, however many workers: its default is 100 for all verifiers together
 EXTRA = 2  # connections beyond the pool: an operator's command or a check beside full workers
 PATIENCE = 5  # seconds to wait for a connection
 SESSION = {
@@ -50,14 +51,14 @@ def parse_url(url: str) -> URL:
 
 
 def open_engine(url: URL, *, password: str, pool: int) -> Engine:
-    """Give an engine that connects when asked, with `pool` connections kept."""
+    """Give an engine that connects when asked, with `pool` connections kept, fewer where they are dear."""
     return _sqlite(url, pool) if url.get_backend_name() == "sqlite" else _postgresql(url, password, pool)
 
 
 def _postgresql(url: URL, password: str, pool: int) -> Engine:
     return create_engine(
         url,
-        pool_size=pool,
+        pool_size=min(pool, MOST),
         max_overflow=EXTRA,
         pool_timeout=PATIENCE,
         pool_pre_ping=True,
