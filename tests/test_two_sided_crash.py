@@ -142,11 +142,10 @@ def test_whatever_dies_or_is_lost_one_key_is_served_and_ends_installed_or_named(
         ends[end] += 1
         mine = [one for one in crashing.relay.answered if one.instance == story.subject.id]
         owners = {one.owner for one in mine}
-        assert len(owners) == 1, (troubles, owners)
         ((owner, state),) = [value for key, value in crashing.slots().items() if key[0] == story.subject.id]
-        assert owners == {owner}, troubles
+        assert owners <= {owner}, (troubles, owners)  # none at all: taken, and dead before it was sent
         if end == "installed":
-            assert state == "CONFIRMED", troubles
+            assert (owners, state) == ({owner}, "CONFIRMED"), troubles
         else:
             assert end == "already_enrolled", troubles
             assert troubles.rival != "alone", troubles
@@ -196,7 +195,7 @@ SIDES = [
     *((message, "", mode) for message in MESSAGES for mode in MODES[1:]),
     *((message, death, mode) for message in MESSAGES for death in STEPS for mode in ("answer lost", "twice")),
 ]
-CROSSINGS = list(itertools.product(PLACES, SIDES))
+CROSSINGS = list(itertools.product(PLACES, SIDES, (False, True)))
 CROSSED = random.Random(2).sample(CROSSINGS, min(ASKED or 10, len(CROSSINGS)))
 
 
@@ -248,15 +247,17 @@ def town(tmp_path: Path) -> Iterator[Town]:
 
 
 @pytest.mark.timeout(120 + 8 * len(CROSSED))
-def test_agent_and_verifier_die_in_turn_and_the_instance_is_installed(town: Town) -> None:
+def test_agent_and_verifier_die_in_turn_with_run_wiped_and_the_instance_is_installed(town: Town) -> None:
     crashing, killed = town.crashing, 0
-    for place, (message, death, mode) in CROSSED:
-        what = (place, message, death, mode)
+    for place, (message, death, mode), reboot in CROSSED:
+        what = (place, message, death, mode, reboot)
         town.move_in()
         crashing.arm(message, death)
         crashing.relay.plan[message] = [mode]
         statuses = [town.agent(place)]
         killed += statuses[0] == -9
+        if reboot:
+            town.world.reboot()
         while statuses[-1] != 0 or due(town.world):
             assert len(statuses) < RUNS, (what, statuses)
             statuses.append(town.agent())

@@ -74,7 +74,7 @@ def race(store: Store, other: Store, claims: list[Claim], act: Callable[[Store, 
         return Counter(pool.map(run, range(len(claims))))
 
 
-def test_one_slot_many_keys_one_owner(store: Store, other: Store) -> None:
+def test_lg1_one_slot_many_keys_one_owner(store: Store, other: Store) -> None:
     for number in range(ROUNDS):
         claims = [claim(number, f"k{racer}") for racer in range(RACERS)]
         assert race(store, other, claims) == {"new": 1, "already_enrolled": RACERS - 1}
