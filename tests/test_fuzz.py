@@ -145,7 +145,7 @@ def volley(site: Site, count: int, seed: int) -> Counter[int]:
     return sum((line.heard for line in lines), Counter())
 
 
-@pytest.mark.timeout(60 + COUNT / 50)
+@pytest.mark.timeout(120 + COUNT / 50)
 def test_nonsense_is_refused_without_a_traceback_or_a_byte_more_of_memory(site: Site) -> None:
     assert site.process is not None
     pid = site.process.pid

@@ -130,7 +130,7 @@ class Story:
         return False
 
 
-@pytest.mark.timeout(60 + len(CHOSEN))
+@pytest.mark.timeout(120 + 4 * len(CHOSEN))
 def test_whatever_dies_or_is_lost_one_key_is_served_and_ends_installed_or_named(bench: Bench) -> None:
     crashing = bench.crashing
     ends: Counter[str] = Counter()
@@ -246,7 +246,7 @@ def town(tmp_path: Path) -> Iterator[Town]:
         yield Town(world, crashing, agents)
 
 
-@pytest.mark.timeout(120 + 8 * len(CROSSED))
+@pytest.mark.timeout(120 + 12 * len(CROSSED))
 def test_agent_and_verifier_die_in_turn_with_run_wiped_and_the_instance_is_installed(town: Town) -> None:
     crashing, killed = town.crashing, 0
     for place, (message, death, mode), reboot in CROSSED:
