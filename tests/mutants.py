@@ -1,0 +1,327 @@
+"""Takes each rule of docs/protocol.md out of the code, one at a time, in a copy; a test that names the rule must fail.
+
+`python -m tests.mutants [RULE…]`, by hand: it takes minutes. Tells for each rule how many tests notice;
+`survived` is a gap, `stale` a mutant whose text the code no longer has.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+WIRE, VP = "agent/hsm_enrol/wire", "verifier/hsm_verifier"
+STRICT, DECIDE, TAKE = f"{WIRE}/strict.py", f"{VP}/decide.py", f"{VP}/ledger/take.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A rule, the text that keeps it, what stands there without it, and where the tests that name it are."""
+
+    rule: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant("E1", STRICT, "if b64u_encode(data) != text:", "if False:", "tests/wire/test_strict.py"),
+    Mutant(
+        "E2",
+        f"{WIRE}/jws.py",
+        'if parts[0] != b64u_encode(header).encode("ascii"):',
+        "if False:",
+        "tests/wire/test_jws.py",
+    ),
+    Mutant(
+        "E3",
+        f"{WIRE}/jws.py",
+        "if len(signature) != 2 * HALF or not 1 <= r < ORDER or not 1 <= s < ORDER:",
+        "if False:",
+        "tests/wire/test_jws.py",
+    ),
+    Mutant("E4", STRICT, "if len(found) != len(pairs):", "if False:", "tests/wire/test_strict.py"),
+    Mutant(
+        "E5",
+        f"{WIRE}/assertion.py",
+        "    jws.check(signed, signature, assertion.cnf.key())\n",
+        "",
+        "tests/wire/test_assertion.py tests/test_conformance.py",
+    ),
+    Mutant(
+        "E6",
+        f"{WIRE}/keys.py",
+        "        fields.nothing_else()\n        jwk.key()",
+        "        jwk.key()",
+        "tests/wire/test_keys.py",
+    ),
+    Mutant(
+        "E7",
+        f"{WIRE}/binding.py",
+        'len(part).to_bytes(4, "big") + part',
+        "part",
+        "tests/wire/test_strict.py tests/wire/test_binding.py",
+    ),
+    Mutant(
+        "V1",
+        f"{VP}/limits.py",
+        "if self._arrivals.wait_for(name, factor):",
+        "if False:",
+        "tests/verifier/test_limits.py",
+    ),
+    Mutant(
+        "V2",
+        f"{WIRE}/assertion.py",
+        '            pin=fields.boolean("pin"),',
+        '            pin=bool(fields.take("pin")),',
+        "tests/wire/test_assertion.py",
+    ),
+    Mutant(
+        "V3",
+        f"{WIRE}/assertion.py",
+        "    SealPublicKey.load(assertion.seal.kem, assertion.seal.raw)\n",
+        "",
+        "tests/wire/test_assertion.py tests/test_conformance.py",
+    ),
+    Mutant("V4", DECIDE, "if world.keys.choose(request.trust) is None:", "if False:", "tests/verifier/test_decide.py"),
+    Mutant(
+        "V5",
+        f"{VP}/evidence/iid.py",
+        "key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())",
+        "pass",
+        "tests/verifier/test_evidence.py tests/test_conformance.py",
+    ),
+    Mutant("V6", DECIDE, "    if differs:\n", "    if False:\n", "tests/verifier/test_decide.py"),
+    Mutant(
+        "V7",
+        DECIDE,
+        "if known and known.owner == owner and request.have is not None:",
+        "if known and request.have is not None:",
+        "tests/verifier/test_decide.py",
+    ),
+    Mutant(
+        "V8",
+        f"{VP}/evidence/caller_identity.py",
+        "if said.arn != arn:",
+        "if False:",
+        "tests/verifier/test_evidence.py tests/test_conformance.py",
+    ),
+    Mutant(
+        "V9",
+        DECIDE,
+        "if sightings.unseen_for(world.store, request.sub) > sightings.VISIBLE_WITHIN:",
+        "if False:",
+        "tests/verifier/test_decide.py",
+    ),
+    Mutant(
+        "V10",
+        f"{VP}/policy_checks.py",
+        'if group.http_tokens == "required" and facts.http_tokens not in {"required", None}:',
+        "if False:",
+        "tests/verifier/test_policy.py tests/test_conformance.py",
+    ),
+    Mutant(
+        "V11",
+        f"{VP}/policy_checks.py",
+        "if str(seen) not in own and not any(seen in network for network in listed):",
+        "if False:",
+        "tests/verifier/test_policy.py",
+    ),
+    Mutant(
+        "V12", f"{VP}/policy_checks.py", "elif now - begin > window:", "elif False:", "tests/verifier/test_policy.py"
+    ),
+    Mutant(
+        "V13",
+        TAKE,
+        "if entry not in {Entry.OPEN, Entry.TRIAL}:",
+        "if False:",
+        "tests/verifier/test_gate.py tests/verifier/test_decide.py",
+    ),
+    Mutant(
+        "V14",
+        f"{WIRE}/answer.py",
+        "sealed = request.seal.seal(bundle, info)",
+        "sealed = bundle",
+        "tests/verifier/test_decide.py tests/wire/test_answer.py tests/test_conformance.py",
+    ),
+    Mutant(
+        "V15",
+        f"{VP}/service.py",
+        "            return self._problem(told, decision, close=False)\n        return",
+        "        return",
+        "tests/verifier/test_service.py",
+    ),
+    Mutant(
+        "O1",
+        TAKE,
+        'raise Refusal("already_enrolled", "O1 confirmed", status=410)',
+        'return _must(how="again", taken=rows.retake(tx, claim, trial=trial))',
+        "tests/verifier/test_ledger_events.py",
+    ),
+    Mutant(
+        "O2",
+        TAKE,
+        "if known and rows.is_owner(tx, claim.instance_id, claim.owner):",
+        "if known:",
+        "tests/verifier/test_ledger_events.py",
+    ),
+    Mutant(
+        "O3",
+        TAKE,
+        "if claim.have is not None and claim.have > claim.serial:",
+        "if False:",
+        "tests/verifier/test_ledger_events.py",
+    ),
+    Mutant(
+        "O4",
+        f"{VP}/policy_checks.py",
+        "    if not first_time:\n        return\n",
+        "",
+        "tests/verifier/test_policy.py tests/test_conformance.py",
+    ),
+    Mutant(
+        "O5",
+        f"{VP}/ledger/rows.py",
+        "instances.c.takeovers < MAX_TAKEOVERS,",
+        "",
+        "tests/verifier/test_ledger_events.py",
+    ),
+    Mutant("O6", f"{VP}/ledger/rows.py", "grants.c.until > db_now(),", "", "tests/verifier/test_ledger_events.py"),
+    Mutant(
+        "O7", f"{VP}/vault.py", "serials[-1]", "serials[0]", "tests/test_conformance.py tests/verifier/test_decide.py"
+    ),
+    Mutant(
+        "LG1", f"{VP}/ledger/store.py", '"BEGIN IMMEDIATE"', '"BEGIN DEFERRED"', "tests/verifier/test_ledger_races.py"
+    ),
+    Mutant(
+        "LG2",
+        f"{VP}/ledger/rows.py",
+        "grants.c.until > db_now(),",
+        "grants.c.until > 0,",
+        "tests/verifier/test_ledger_events.py",
+    ),
+    Mutant("LG3", f"{VP}/ledger/store.py", "if found.get(name) != value:", "if False:", "tests/verifier/test_cli.py"),
+    Mutant(
+        "LG4",
+        f"{VP}/ledger/rows.py",
+        "if not _BIND_KEY.count(tx, **pair) and not _KEEP_KEY.count(tx, **pair):",
+        "if False:",
+        "tests/verifier/test_ledger_events.py",
+    ),
+    Mutant("LG5", TAKE, "needs_open=True", "needs_open=False", "tests/verifier/test_ledger_events.py"),
+    Mutant(
+        "R1",
+        "agent/hsm_enrol/host/courier.py",
+        "raise Refused(reason=problem.reason, decision=_decision(problem))",
+        "return b''",
+        "tests/host/test_courier.py",
+    ),
+    Mutant(
+        "R2", "agent/hsm_enrol/host/exchange.py", "or kind != PROBLEM_TYPE:", "or False:", "tests/host/test_courier.py"
+    ),
+    Mutant(
+        "R3", "agent/hsm_enrol/host/rounds.py", "if self._left_at_once == 0:", "if False:", "tests/host/test_courier.py"
+    ),
+    Mutant(
+        "A1",
+        "agent/hsm_enrol/host/exchange.py",
+        "if len(body) <= message.most:",
+        "if True:",
+        "tests/host/test_courier.py",
+    ),
+    Mutant(
+        "A2",
+        f"{WIRE}/answer.py",
+        "Answer.from_payload(jws.verify(compact, header, key))",
+        "Answer.from_payload(jws.split(compact, header)[1])",
+        "tests/wire/test_answer.py",
+    ),
+    Mutant("A3", f"{WIRE}/answer.py", "        if got != sent:", "        if False:", "tests/wire/test_answer.py"),
+    Mutant(
+        "A4",
+        f"{WIRE}/seal.py",
+        "with suppress(InvalidTag, ValueError):\n            return _suite",
+        "with suppress(InvalidTag):\n            return _suite",
+        "tests/wire/test_seal.py",
+    ),
+    Mutant("A5", f"{WIRE}/answer.py", "if bundle.serial != answer.serial:", "if False:", "tests/wire/test_answer.py"),
+    Mutant("A6", f"{WIRE}/pairs.py", "    if not fits:\n", "    if False:\n", "tests/wire/test_pairs.py"),
+    Mutant(
+        "A7",
+        "agent/hsm_enrol/ask.py",
+        "if allowed and server.address.lower() not in names and not",
+        "if False and not",
+        "tests/test_allowed_servers.py",
+    ),
+    Mutant(
+        "Clock",
+        "agent/hsm_enrol/host/courier.py",
+        "if abs(offset) > WRONG_CLOCK:",
+        "if False:",
+        "tests/host/test_courier.py",
+    ),
+    Mutant(
+        "PIN",
+        "agent/hsm_enrol/pin_memory.py",
+        "usable=known is None or accepted,",
+        "usable=True,",
+        "tests/test_pin_memory.py tests/story tests/test_join.py",
+    ),
+    Mutant(
+        "Text",
+        "agent/hsm_enrol/host/printable.py",
+        'elif category[0] != "C":',
+        "else:",
+        "tests/host/test_courier.py tests/host/test_printable.py",
+    ),
+)
+
+
+def main() -> int:
+    """Try the mutants that argv names, or all."""
+    wanted = set(sys.argv[1:])
+    gaps = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "copy"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "*_cache", "__pycache__", ".lab"))
+        for mutant in MUTANTS:
+            if not wanted or mutant.rule in wanted:
+                said = tried(mutant, copy)
+                gaps += not said.startswith("noticed")
+                print(f"{mutant.rule:6} {said}", flush=True)
+    return 1 if gaps else 0
+
+
+def tried(mutant: Mutant, copy: Path) -> str:
+    """Run the tests of one mutant; the file is whole again afterwards."""
+    file = copy / mutant.file
+    whole = file.read_text()
+    if mutant.old not in whole:
+        return "stale"
+    tests = [one for one in mutant.tests.split() if (copy / one).exists()]
+    try:
+        file.write_text(whole.replace(mutant.old, mutant.new))
+        ran = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--tb=no", *tests],
+            cwd=copy,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        file.write_text(whole)
+    failed = re.findall(r"^(?:FAILED|ERROR) \S+::(\w+)", ran.stdout, re.MULTILINE)
+    named = sorted({one for one in failed if re.search(rf"_{mutant.rule}(_|$)", one, re.IGNORECASE)})
+    if not failed:
+        return "survived"
+    return f"noticed by {len(failed)} cases, " + (
+        f"by name {', '.join(named[:3])}" if named else f"such as {failed[0]}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
