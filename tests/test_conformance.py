@@ -608,27 +608,6 @@ def test_v14_the_answer_names_its_request_and_is_signed_by_a_pinned_key(bench: B
     assert bundle.serial == answer.serial
 
 
-def test_o1_o2_o3_the_life_of_a_slot(bench: Bench) -> None:
-    """FREE, TAKEN, CONFIRMED, by the owner and by others; works with a single instance of any party."""
-    subject = bench.launch()
-    other = subject.with_another_key()
-    first = subject.served()
-    again = subject.next_run().served()
-    assert again.serial == first.serial
-    assert bench.party.enrol(other.sign(other.request())).problem.status == 409
-    assert subject.told(first).status == 204  # about an answer that is not the last: no effect
-    assert subject.told(again, "failed", code="no_slots").status == 204  # stays TAKEN
-    taken = subject.next_run().served()
-    assert bench.party.receive(other.receipt(taken)).status == 404
-    assert [subject.told(taken).status for _ in range(2)] == [204, 204]
-    refused_again = bench.party.enrol(subject.sign(subject.request())).problem
-    assert (refused_again.reason, refused_again.status) == ("already_enrolled", 410)
-    have = subject.served(have=taken.serial, reason="refresh")
-    assert (have.state, have.serial, have.sealed) == ("current", taken.serial, None)
-    ahead = bench.party.enrol(subject.sign(subject.request(have=taken.serial + 1)))
-    assert ahead.reason == "not_admitted"
-
-
 def test_o1_an_assertion_repeated_word_for_word_opens_for_its_sender_alone(bench: Bench) -> None:
     subject = bench.own().launch()
     request = subject.request()
@@ -782,3 +761,25 @@ def test_zz_control_e3_high_s_is_accepted_and_the_unbroken_request_served(subjec
         reply = subject.party.enrol(body)
         assert reply.status == 200, reply.body
         assert subject.opened(fresh, reply) is not None
+
+
+def test_zz_o1_o2_o3_the_life_of_a_slot(bench: Bench, subject: Subject) -> None:
+    """TAKEN and CONFIRMED, by the owner and by others; elsewhere on the one instance that there is."""
+    if bench.site is not None:
+        subject = bench.site.launch()
+    other = subject.with_another_key()
+    first = subject.served()
+    again = subject.next_run().served()
+    assert again.serial == first.serial
+    assert bench.party.enrol(other.sign(other.request())).problem.status == 409
+    assert subject.told(first).status == 204  # about an answer that is not the last: no effect
+    assert subject.told(again, "failed", code="no_slots").status == 204  # stays TAKEN
+    taken = subject.next_run().served()
+    assert bench.party.receive(other.receipt(taken)).status == 404
+    assert [subject.told(taken).status for _ in range(2)] == [204, 204]
+    refused_again = bench.party.enrol(subject.sign(subject.request())).problem
+    assert (refused_again.reason, refused_again.status) == ("already_enrolled", 410)
+    have = subject.served(have=taken.serial, reason="refresh")
+    assert (have.state, have.serial, have.sealed) == ("current", taken.serial, None)
+    ahead = bench.party.enrol(subject.sign(subject.request(have=taken.serial + 1)))
+    assert ahead.reason == "not_admitted"

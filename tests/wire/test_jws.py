@@ -120,6 +120,17 @@ def test_e3_a_small_r_keeps_its_leading_zeros() -> None:
     pytest.fail("no leading zero in 5000 signatures")
 
 
+def test_e3_a_half_without_its_leading_zero_is_another_spelling_and_refused() -> None:
+    # The numbers are the same; only the length tells.
+    for number in range(5000):
+        signed, _, signature = jws.sign(HEADER, number.to_bytes(2, "big"), OWNER).rpartition(b".")
+        raw = b64u_decode(signature.decode(), "x")
+        if raw[32] == 0:
+            assert refused(signed + b"." + b64u_encode(raw[:32] + raw[33:]).encode()) == "E3"
+            return
+    pytest.fail("no leading zero in 5000 signatures")
+
+
 def test_the_curves_order_is_the_librarys() -> None:
     with pytest.raises(ValueError):
         ec.derive_private_key(jws.ORDER, ec.SECP256R1())
