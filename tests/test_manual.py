@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hsm_enrol.errors import catalogue
+from hsm_enrol.errors import STATUSES, catalogue
 from hsm_enrol.settings import Settings, load, parse
 from hsm_verifier.__main__ import make_parser
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 MANUALS = sorted((ROOT / "docs/man").iterdir())
 EXAMPLE = ROOT / "packaging/hsm-enrol.toml.example"
 KINDS = {one.name: type(getattr(load(str(EXAMPLE)), one.name)) for one in fields(Settings) if one.default is MISSING}
-AGENT_COMMANDS = {"enrol", "re-enrol", "refresh", "status", "check", "assertion", "leave", "generalize"}
+AGENT_COMMANDS = {"enrol", "re-enrol", "refresh", "status", "check", "assertion", "explain", "leave", "generalize"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,8 +49,22 @@ def test_mandoc_finds_nothing_wrong(page: Path) -> None:
 
 
 def test_each_exit_status_of_the_code_is_in_the_manual() -> None:
-    listed = {int(word) for word in re.findall(r"^     (\d+) ", section("hsm-enrol.8", "EXIT STATUS"), re.MULTILINE)}
-    assert listed == {kind.status for kind in catalogue()} | {0, 1}
+    listed = re.findall(
+        r"^     (\d+) +((?:.|\n)*?)(?=\n\n|\n     \d)", section("hsm-enrol.8", "EXIT STATUS"), re.MULTILINE
+    )
+    shown = {int(status): alike(text) for status, text in listed}
+    assert shown == {status: alike(text) for status, text in STATUSES.items()}
+    assert {kind.status for kind in catalogue()} | {0, 1} == set(shown)
+
+
+def alike(text: str) -> str:
+    """A sentence without markup, line ends and its capital."""
+    return (
+        " ".join(text.replace("`", "").rstrip(".").split())
+        .lower()
+        .replace("status :", "status:")
+        .replace("check :", "check:")
+    )
 
 
 def test_each_setting_is_in_the_manual_with_its_default() -> None:

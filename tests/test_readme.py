@@ -2,9 +2,13 @@
 
 import re
 
+import pytest
+
 from hsm_enrol.cli import commands
-from hsm_enrol.errors import catalogue
+from hsm_enrol.errors import STATUSES, catalogue
+from hsm_enrol.explain import filled
 from hsm_enrol.settings import parse
+from lab import fault_tables
 from tests.documents import ROOT, bare, table, text_of
 
 README = "README.md"
@@ -17,6 +21,29 @@ def test_each_exit_status_and_reason_is_in_the_table() -> None:
         expected.setdefault(kind.status, set()).add(kind.reason)
     assert found == expected
     assert list(found) == sorted(found)
+
+
+def test_each_exit_status_means_what_the_code_says() -> None:
+    assert {int(row["exit"]): row["means"] for row in table(README, "Operate", "exit")} == STATUSES
+
+
+@pytest.mark.parametrize("name", fault_tables.DOCUMENTS)
+def test_the_list_of_faults_is_the_codes(name: str) -> None:
+    text = text_of(name)
+    made = fault_tables.DOCUMENTS[name]()
+    assert made in text, "write it anew: python -m lab.fault_tables"
+    assert fault_tables.renewed(text, made) == text
+    for kind in catalogue():
+        assert made.count(kind.message_id) == 1
+
+
+def test_each_fault_is_readable_in_the_rendered_table() -> None:
+    rows = {bare(row["reason"]): row for row in table(README, "Faults", "MESSAGE_ID")}
+    for kind in catalogue():
+        row = rows.pop(kind.reason)
+        assert (row["fault"], row["what to do"]) == (filled(kind.says), filled(kind.hint))
+        assert (int(row["exit"]), bare(row["MESSAGE_ID"])) == (kind.status, kind.message_id)
+    assert not rows
 
 
 def test_each_command_is_in_the_table() -> None:

@@ -31,7 +31,8 @@ def _entry(message_id: str, subject: str, text: str) -> str:
 
 def _text(kind: type[EnrolError]) -> str:
     hint = f"{kind.hint}\n\n" if kind.hint else ""
-    return f"{hint}Exit status {kind.status} (`{kind.reason}`), in step {{step}} on instance {{instance}}."
+    then = f"Next: {kind.then}\n\n" if kind.then else ""
+    return f"{hint}{then}Exit status {kind.status} (`{kind.reason}`), in step {{step}} on instance {{instance}}."
 
 
 def _filled(template: str) -> str:

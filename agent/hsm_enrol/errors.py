@@ -5,11 +5,27 @@ text or bytes out of a bundle, a key, a PIN or a tool's output, so that no secre
 The core always raises; `__main__` turns an error into lines and an exit status.
 """
 
+import shlex
 import string
+
+STATUSES = {
+    0: "done, or nothing to do",
+    1: "`status`: not healthy; `check`: something would stop an enrolment",
+    64: "wrong usage",
+    65: "`Chrystoki.conf` or a `java.security` is not understood or in conflict; nothing was changed",
+    69: "a Luna tool failed; undone",
+    70: "a bug, or the host did not reach the wanted state; undone",
+    73: "something cannot be read or written; undone",
+    75: "try again: metadata service, verifier, or another run stood in the way",
+    76: "the verifier's answer breaks the protocol; nothing was changed",
+    77: "refused by the verifier, or the HSM refused the PIN",
+    78: "settings are wrong, or there is no Luna client",
+}
+"""What each exit status means: README and hsm-enrol(8) say the same."""
 
 
 class EnrolError(Exception):
-    """Something that ends a run. `says` and `hint` are templates over the facts given to the constructor.
+    """Something that ends a run. `says`, `hint` and `then` are templates over the facts given to the constructor.
 
     `status` is the process's exit status (sysexits, see README), `reason` the stable word for scripts, `message_id`
     the journal's.
@@ -20,6 +36,7 @@ class EnrolError(Exception):
     message_id = ""
     says = ""
     hint = ""
+    then = ""
 
     def __init__(self, **facts: str | int) -> None:
         """Take exactly the facts that the templates name; a TypeError is a bug in this program."""
@@ -37,10 +54,20 @@ class EnrolError(Exception):
         """Give what the operator can do about it, one line, may be empty."""
         return self.hint.format(**self.facts)
 
+    def next_command(self) -> str:
+        """Give what to type next, one command; facts are quoted, for a path may hold anything."""
+        return self.then.format(**{name: shlex.quote(str(value)) for name, value in self.facts.items()})
+
+    @property
+    def decision(self) -> str | None:
+        """Give the id under which the verifier's audit has it; None when no verifier decided."""
+        found = str(self.facts.get("decision", "-"))
+        return None if found == "-" else found
+
 
 def fact_names(kind: type[EnrolError]) -> set[str]:
     """Give the names that a class's templates use."""
-    fields = string.Formatter().parse(kind.says + kind.hint)
+    fields = string.Formatter().parse(kind.says + kind.hint + kind.then)
     return {name for _, name, _, _ in fields if name}
 
 
@@ -67,6 +94,7 @@ class Usage(EnrolError):
     message_id = "7a0840bd8818464b96693e6f378fb4dd"
     says = "{fault}"
     hint = "see `hsm-enrol --help`"
+    then = "man hsm-enrol"
 
 
 # --- 65 Chrystoki.conf or java.security not understood or in conflict: nothing was changed
@@ -80,6 +108,7 @@ class NotUnderstood(EnrolError):
     message_id = "0cdafc2e65f146bd87c06dfe08ac0a3c"
     says = "{path} line {line}: {what}"
     hint = "mend that line by hand; nothing was changed"
+    then = "sed -n {line}p {path}"
 
 
 class GroupConflict(EnrolError):
@@ -90,6 +119,7 @@ class GroupConflict(EnrolError):
     message_id = "23ec464c43034500b1dbd8fac5b0b5f6"
     says = "another HA group already holds our members: {label}"
     hint = "remove or rename that group, or publish the bundle with its label"
+    then = "vtl haAdmin show"
 
 
 class SubjectConflict(EnrolError):
@@ -100,6 +130,7 @@ class SubjectConflict(EnrolError):
     message_id = "605d77535e1f4f1c9eec704dfa38e108"
     says = "another appliance's certificate in {path} has the same subject as {address}'s"
     hint = "give one of the two appliances another certificate; OpenSSL takes only the first of two alike"
+    then = "openssl storeutl -noout -text -certs {path}"
 
 
 class BadValue(EnrolError):
@@ -110,6 +141,7 @@ class BadValue(EnrolError):
     message_id = "d15bbf377cb4416ba05b970a6b6a8fac"
     says = "a value for {section} / {key} cannot be written into Chrystoki.conf"
     hint = "only printable ASCII without ; {{ }} fits; look at the path or name it comes from"
+    then = "hsm-enrol check"
 
 
 # --- 69 a Luna tool failed: undone
@@ -123,6 +155,7 @@ class ToolFailed(EnrolError):
     message_id = "60e625c90e0e4ce7b6a09a1e408f7dbb"
     says = "{tool} {command} failed: {what}"
     hint = "run it by hand to see its own words; this host is as it was before"
+    then = "hsm-enrol check"
 
 
 class ToolTimeout(EnrolError):
@@ -133,6 +166,7 @@ class ToolTimeout(EnrolError):
     message_id = "f91a0f6092534cf094a4246ee4786296"
     says = "{tool} {command} did not end within {seconds} s"
     hint = "are the appliances reachable on port 1792? `luna.tool_timeout` raises the limit"
+    then = "hsm-enrol check"
 
 
 class ToolDamage(EnrolError):
@@ -143,6 +177,7 @@ class ToolDamage(EnrolError):
     message_id = "221d04759840424faf6bf8b86865aca1"
     says = "{tool} {command} changed more of {path} than it may ({count} keys)"
     hint = "this host is as it was before; compare the client's version with those in the manual"
+    then = "hsm-enrol check"
 
 
 class NoSlots(EnrolError):
@@ -153,6 +188,7 @@ class NoSlots(EnrolError):
     message_id = "729aedb17d3441c6ade8598a3b0019f6"
     says = "no partition of this group is visible through the appliances"
     hint = "when TLS to port 1792 works, look at `ntls ipcheck` and NAT, and at the client's registration and partition assignment"
+    then = "vtl verify"
 
 
 class NotProven(EnrolError):
@@ -163,6 +199,7 @@ class NotProven(EnrolError):
     message_id = "f737569b79be40e5ba26941d5067852f"
     says = "the Luna tools do not show HA group {label}"
     hint = "run `vtl haAdmin show` by hand; this host is as it was before"
+    then = "vtl haAdmin show"
 
 
 # --- 70 a bug, or not converged: undone
@@ -176,6 +213,7 @@ class Internal(EnrolError):
     message_id = "8a02e29f1f4740dfb6c473a3e6dc945b"
     says = "a bug: {kind} at {where}"
     hint = "please report it with this line; this host is as it was before"
+    then = "journalctl -x -u hsm-enrol -n 20"
 
 
 class NotConverged(EnrolError):
@@ -186,6 +224,7 @@ class NotConverged(EnrolError):
     message_id = "6061e03de93e420598c4914ceec14b7a"
     says = "{count} steps were left after acting; first: {step}"
     hint = "another program may be writing the same files; this host is as it was before"
+    then = "hsm-enrol enrol --plan"
 
 
 class RecordDamaged(EnrolError):
@@ -196,6 +235,7 @@ class RecordDamaged(EnrolError):
     message_id = "72022e537e3e41a6850f4185c8087394"
     says = "{path} is damaged"
     hint = "`hsm-enrol re-enrol` writes it anew after a grant at the verifier"
+    then = "hsm-enrol re-enrol"
 
 
 # --- 73 cannot write: undone
@@ -209,6 +249,7 @@ class CannotWrite(EnrolError):
     message_id = "3b8767c95dc743cbaa9d2dee5e66afba"
     says = "cannot write {path}: {error}"
     hint = "is the file system full or mounted read-only? nothing was left half done"
+    then = "findmnt -T {path}"
 
 
 class CannotTell(EnrolError):
@@ -219,6 +260,7 @@ class CannotTell(EnrolError):
     message_id = "991bb21453d1404a98c9dc99751eb9b4"
     says = "cannot read {path}: {error}"
     hint = "nothing is planned on a guess; nothing was changed"
+    then = "namei -l {path}"
 
 
 class UnsafeFolder(EnrolError):
@@ -229,6 +271,7 @@ class UnsafeFolder(EnrolError):
     message_id = "ec4cee8d600442ac861155151b09a751"
     says = "{path} could be changed by somebody other than root"
     hint = "chown it to root and take write permission from group and others"
+    then = "namei -l {path}"
 
 
 class UnsafeFile(EnrolError):
@@ -239,6 +282,7 @@ class UnsafeFile(EnrolError):
     message_id = "360c724bc90b4f3cb7870b6cdf3ea7e3"
     says = "{path} is {what}"
     hint = "a rename would split or lose it; make it an ordinary file"
+    then = "ls -l {path}"
 
 
 class UndoIncomplete(EnrolError):
@@ -249,6 +293,7 @@ class UndoIncomplete(EnrolError):
     message_id = "62f5a51ec5bb4313ac9c147a528a8262"
     says = "{count} files could not be put back; first: {path}"
     hint = "repair the file system, then run `hsm-enrol enrol` again: it finishes the undo before anything else"
+    then = "hsm-enrol enrol"
 
 
 class UndoDamaged(EnrolError):
@@ -259,6 +304,7 @@ class UndoDamaged(EnrolError):
     message_id = "a2754a5ece0e46b39232b2305c23d646"
     says = "the journal of an unfinished run, {path}, is damaged"
     hint = "compare the copies named .hsm-enrol.* beside Chrystoki.conf and the certificates with the originals, then remove that folder"
+    then = "ls -la {path}"
 
 
 # --- 75 try again
@@ -272,6 +318,7 @@ class Busy(EnrolError):
     message_id = "76cfb4e8f1cc418794c55ed973ec7982"
     says = "another hsm-enrol, or a Luna tool it started, is at work on this host"
     hint = "wait for it, or look at `systemctl status hsm-enrol`"
+    then = "systemctl status hsm-enrol"
 
 
 class Interrupted(EnrolError):
@@ -282,6 +329,7 @@ class Interrupted(EnrolError):
     message_id = "24e4b9a003c44e02a07982dfd03caa72"
     says = "stopped by {signal}; what was begun is undone"
     hint = "run it again"
+    then = "hsm-enrol enrol"
 
 
 class ConfStale(EnrolError):
@@ -292,6 +340,7 @@ class ConfStale(EnrolError):
     message_id = "1c8f977d67884b6c91eadf78216b4960"
     says = "another program keeps changing {path}"
     hint = "find who writes it; nothing was changed by us"
+    then = "fuser -v {path}"
 
 
 class ImdsUnreachable(EnrolError):
@@ -302,6 +351,7 @@ class ImdsUnreachable(EnrolError):
     message_id = "42d47ccae277498fb99a76778e0d9652"
     says = "the instance metadata service does not answer at {endpoint} ({error})"
     hint = "is this an EC2 instance, and may root reach IMDS?"
+    then = "hsm-enrol check"
 
 
 class ImdsHopLimit(EnrolError):
@@ -312,6 +362,7 @@ class ImdsHopLimit(EnrolError):
     message_id = "d35be5cd661444939c7a954b20b47ec2"
     says = "the token request to {endpoint} timed out while the service itself answers"
     hint = "is this a container? raise the instance's metadata hop limit (HttpPutResponseHopLimit)"
+    then = "hsm-enrol check"
 
 
 class ImdsThrottled(EnrolError):
@@ -322,6 +373,7 @@ class ImdsThrottled(EnrolError):
     message_id = "c70cbbb6bdac4ce68aa812319b75d8a3"
     says = "the instance metadata service kept answering {status} for {seconds} s"
     hint = "something on this host asks it too often"
+    then = "hsm-enrol check"
 
 
 class ImdsOdd(EnrolError):
@@ -332,6 +384,7 @@ class ImdsOdd(EnrolError):
     message_id = "8799ec2c6f484cb8a45cfa3fe5eaee8c"
     says = "the instance metadata service answered {item} with something that is not one ({what})"
     hint = "is a proxy or a stand-in answering at {endpoint}?"
+    then = "hsm-enrol check"
 
 
 class VerifierUnreachable(EnrolError):
@@ -342,6 +395,7 @@ class VerifierUnreachable(EnrolError):
     message_id = "5ec481b0f1e248088c52f149a6172cad"
     says = "no verifier could be reached; last: {url} ({error})"
     hint = "check routes, security groups and `verifier.urls`; it is tried again"
+    then = "hsm-enrol check"
 
 
 class VerifierUntrusted(EnrolError):
@@ -352,6 +406,7 @@ class VerifierUntrusted(EnrolError):
     message_id = "80b8a60543ec43998d9599a5b01b57e5"
     says = "the TLS certificate of {url} is not accepted: {why} (CA: {ca_file})"
     hint = "is that the CA that `hsm-verifier init` made, and this machine's clock right? a proxy that opens TLS shows here too"
+    then = "hsm-enrol check"
 
 
 class NotOurVerifier(EnrolError):
@@ -362,6 +417,7 @@ class NotOurVerifier(EnrolError):
     message_id = "0caaa1b83de642e0aadcbfa2e4781b7e"
     says = "{url} answered {status} without a reason we know"
     hint = "is a proxy or another service answering there?"
+    then = "hsm-enrol check"
 
 
 class ClockWrong(EnrolError):
@@ -372,6 +428,7 @@ class ClockWrong(EnrolError):
     message_id = "120522a5412b46b5bd8e812c4bafff02"
     says = "this machine's clock is {seconds} s away from the verifier's"
     hint = "is time synchronisation running (`timedatectl`, `chronyc tracking`)? nothing was sent; it is tried again"
+    then = "timedatectl"
 
 
 class TryLater(EnrolError):
@@ -382,6 +439,7 @@ class TryLater(EnrolError):
     message_id = "0ea5e4cc5e7b43cfbe09047a50b38399"
     says = "the verifier asks to come back later: {reason} (decision {decision})"
     hint = "nothing to do; it is tried again"
+    then = "hsm-enrol explain {reason}"
 
 
 # --- 76 the answer breaks the protocol: nothing was changed
@@ -395,6 +453,7 @@ class AnswerRejected(EnrolError):
     message_id = "786497f3eb454deb9b12da3ade8fa619"
     says = "the verifier's answer is not acceptable: {rule} {what}"
     hint = "nothing was changed; compare versions of agent and verifier, and the answer keys"
+    then = "hsm-enrol check"
 
 
 class AnswerTooLarge(EnrolError):
@@ -405,6 +464,7 @@ class AnswerTooLarge(EnrolError):
     message_id = "0b68c2534109408bab03abbe5fba166f"
     says = "the answer of {url} is larger than {limit} bytes"
     hint = "nothing was changed; is that our verifier?"
+    then = "hsm-enrol check"
 
 
 class NotOpened(EnrolError):
@@ -415,6 +475,7 @@ class NotOpened(EnrolError):
     message_id = "21d90da4c4a04532bf881d122fe1cb1d"
     says = "the sealed bundle does not open with the key made for this run"
     hint = "nothing was changed; run it again"
+    then = "hsm-enrol enrol"
 
 
 # --- 77 refused
@@ -428,6 +489,7 @@ class Refused(EnrolError):
     message_id = "0c4ba4e793aa45fcb438e6d87134ea62"
     says = "the verifier refused this instance: {reason} (decision {decision})"
     hint = "look the decision up at the verifier: `hsm-verifier audit find {decision}`"
+    then = "hsm-enrol explain {reason}"
 
 
 class AlreadyEnrolled(EnrolError):
@@ -438,6 +500,7 @@ class AlreadyEnrolled(EnrolError):
     message_id = "7bf831ad588d449ba046cae4671ea825"
     says = "this instance was served before (decision {decision}; our key is {thumbprint})"
     hint = "if that was this host: `hsm-verifier grant {instance} --owner {thumbprint} --reason ...`, then `hsm-enrol re-enrol`"
+    then = "hsm-enrol re-enrol"
 
 
 class ImdsOff(EnrolError):
@@ -448,6 +511,7 @@ class ImdsOff(EnrolError):
     message_id = "b6b531e8a6a84ea29706795b26b366cc"
     says = "IMDS is switched off for this instance (403 from {endpoint})"
     hint = "enable it: aws ec2 modify-instance-metadata-options --http-endpoint enabled --http-tokens required"
+    then = "hsm-enrol check"
 
 
 class WrongInstance(EnrolError):
@@ -458,6 +522,7 @@ class WrongInstance(EnrolError):
     message_id = "5cf0ea5747fd4ae7ad1d78b0f9ac600e"
     says = "IMDS says {imds} but this machine's DMI says {dmi}"
     hint = "a proxy or tunnel answers for IMDS; nothing was sent"
+    then = "hsm-enrol check"
 
 
 class PinRefused(EnrolError):
@@ -468,6 +533,7 @@ class PinRefused(EnrolError):
     message_id = "e3647e51cb7543989de176fd8dd0d809"
     says = "the HSM refused the partition PIN {pin_id}; it is not tried again on this host"
     hint = "DANGER of lockout: stop other hosts, correct the PIN, publish a new bundle"
+    then = "hsm-enrol status"
 
 
 class KeyLost(EnrolError):
@@ -478,6 +544,7 @@ class KeyLost(EnrolError):
     message_id = "58edbd4a140e41f3acbd300cab53b60c"
     says = "the client's private key at {path} is gone or damaged, and only the verifier has it"
     hint = "ask for a grant, then `hsm-enrol re-enrol`; everything else was repaired"
+    then = "hsm-enrol re-enrol"
 
 
 class OlderSerial(EnrolError):
@@ -488,6 +555,7 @@ class OlderSerial(EnrolError):
     message_id = "54d0bbebe1924578b77d6ef8633d74a7"
     says = "the answer carries serial {got}, older than the installed {have}"
     hint = "the verifier was perhaps restored from a backup; nothing was changed"
+    then = "hsm-enrol re-enrol --allow-older"
 
 
 # --- 78 settings, or no Luna client
@@ -501,6 +569,7 @@ class BadSettings(EnrolError):
     message_id = "9cee4133f3484ef9a92d1ca7253623fc"
     says = "{path} line {line}: {what}"
     hint = "{better}"
+    then = "man hsm-enrol.toml"
 
 
 class SettingsMissing(EnrolError):
@@ -511,6 +580,7 @@ class SettingsMissing(EnrolError):
     message_id = "cf4a1cf06f334e81abe3dfd8ebd148dd"
     says = "cannot read {path}: {error}"
     hint = "copy hsm-enrol.toml.example there and fill in the [verifier] part"
+    then = "man hsm-enrol.toml"
 
 
 class CaUnusable(EnrolError):
@@ -521,6 +591,7 @@ class CaUnusable(EnrolError):
     message_id = "c92b769dfecc4b28a32113c93564e6f9"
     says = "the verifier's CA file {path} cannot be used: {error}"
     hint = "copy verifier-ca.pem there from the folder that `hsm-verifier init` made, or correct `verifier.ca_file`"
+    then = "hsm-enrol check"
 
 
 class ClientMissing(EnrolError):
@@ -531,6 +602,7 @@ class ClientMissing(EnrolError):
     message_id = "9a7f60e0072e4fb3982d4018db38e6df"
     says = "no Luna client here: {path} is missing"
     hint = "install the client, or set `luna.prefix` or `luna.config`"
+    then = "hsm-enrol check"
 
 
 class ServerNotAllowed(EnrolError):
@@ -541,6 +613,7 @@ class ServerNotAllowed(EnrolError):
     message_id = "639101215da94ea3abc6e43ac1c9f4ce"
     says = "the bundle names an appliance that is not in luna.allowed_servers: {address}"
     hint = "nothing was changed; add it there if it is yours"
+    then = "man hsm-enrol.toml"
 
 
 class KemMissing(EnrolError):
@@ -551,6 +624,7 @@ class KemMissing(EnrolError):
     message_id = "1d823588289d4d73acca7c71d0bfdcdd"
     says = "this machine's cryptography has no {kem}"
     hint = 'install cryptography >= 47 built with ML-KEM, or set assertion.kem = "p256"'
+    then = "hsm-enrol check"
 
 
 class StsUnknown(EnrolError):
@@ -561,6 +635,7 @@ class StsUnknown(EnrolError):
     message_id = "3f6d1fbd56ab4b4c9a4c6f5e1f0f7a28"
     says = "no STS address for region {region} ({what})"
     hint = "look at `assertion.sts_endpoint` and `imds.aws_dns_suffix`; nothing was sent"
+    then = "hsm-enrol check"
 
 
 class NotRoot(EnrolError):
@@ -571,6 +646,7 @@ class NotRoot(EnrolError):
     message_id = "2fdabd36095f4effa83f76adc8bdb486"
     says = "{command} writes to this host and needs root"
     hint = "use sudo"
+    then = "sudo hsm-enrol {command}"
 
 
 # --- faults on the wire: raised by hsm_enrol.wire, translated by each party at its edge

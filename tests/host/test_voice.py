@@ -64,18 +64,20 @@ def test_the_curious_hear_more() -> None:
     assert "hsm-enrol: not worth it\n" in heard.getvalue()
 
 
-def test_fault_and_hint_are_lines_of_their_own_at_the_end() -> None:
+def test_fault_hint_and_next_command_are_lines_of_their_own_at_the_end() -> None:
     heard = io.StringIO()
     Voice(stream=heard).fail(REFUSED)
     assert heard.getvalue().splitlines() == [
         "hsm-enrol: the verifier refused this instance: not_admitted (decision d3c1)",
-        "hsm-enrol: hint: look the decision up at the verifier: `hsm-verifier audit tail`",
+        "hsm-enrol: hint: look the decision up at the verifier: `hsm-verifier audit find d3c1`",
+        "hsm-enrol: next: hsm-enrol explain not_admitted",
     ]
 
 
-def test_a_fault_without_hint_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_without_hint_and_next_command_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     heard = io.StringIO()
     monkeypatch.setattr(Internal, "hint", "")
+    monkeypatch.setattr(Internal, "then", "")
     Voice(stream=heard).fail(Internal(kind="KeyError", where="plan.py:12"))
     assert heard.getvalue() == "hsm-enrol: a bug: KeyError at plan.py:12\n"
 
@@ -86,7 +88,7 @@ def test_journald_without_the_library_gets_priorities_in_front() -> None:
     speak(voice)
     voice.fail(REFUSED)
     assert [line[:3] for line in heard.getvalue().splitlines()] == [
-        f"<{priority}>" for priority in (INFO, INFO, 7, INFO, WARNING, NOTICE, ERR, ERR)
+        f"<{priority}>" for priority in (INFO, INFO, 7, INFO, WARNING, NOTICE, ERR, ERR, ERR)
     ]
     assert heard.getvalue().startswith("<6>ask: 2 verifiers\n")
 
@@ -134,7 +136,11 @@ def test_a_failures_entry_carries_its_facts_and_its_lines_reach_the_console() ->
         "HSM_ENROL_ERROR": "refused",
         "HSM_ENROL_EXIT_STATUS": "77",
     }
-    assert heard.getvalue().splitlines() == [f"<3>{REFUSED.fault()}", f"<3>hint: {REFUSED.advice()}"]
+    assert heard.getvalue().splitlines() == [
+        f"<3>{REFUSED.fault()}",
+        f"<3>hint: {REFUSED.advice()}",
+        f"<3>next: {REFUSED.next_command()}",
+    ]
 
 
 def test_a_failure_without_a_reason_of_the_verifier_has_our_own() -> None:
@@ -157,7 +163,7 @@ def test_whatever_a_name_holds_a_line_stays_one_line() -> None:
     evil = "/etc/x\n<0>kernel: FAKE\x1b[2J\u202e" + "y" * 5000
     for voice in (Voice(stream=heard), Voice(stream=heard, journal=journal.send)):
         voice.fail(SettingsMissing(path=evil, error="x"))
-    assert len(heard.getvalue().splitlines()) == 4
+    assert len(heard.getvalue().splitlines()) == 6
     assert "\x1b" not in heard.getvalue()
     for value in journal.entries[0].values():
         assert len(value) <= LONGEST
@@ -251,7 +257,11 @@ def test_a_real_journal_holds_fields_and_shows_the_catalogs_words(tmp_path: Path
         "HSM_ENROL_EXIT_STATUS": "77",
     }
     streamed = [(entry["PRIORITY"], entry["MESSAGE"]) for entry in entries if entry["_TRANSPORT"] == "stdout"]
-    assert streamed == [("3", REFUSED.fault()), ("3", f"hint: {REFUSED.advice()}")]
+    assert streamed == [
+        ("3", REFUSED.fault()),
+        ("3", f"hint: {REFUSED.advice()}"),
+        ("3", f"next: {REFUSED.next_command()}"),
+    ]
     assert not any("EXCEPTION" in name or "TRACEBACK" in name for entry in entries for name in entry)
     assert "░ step ask began\n" in explained.replace("Subject: ", "")
     assert "hsm-enrol works on instance i-0123456789abcdef0." in explained

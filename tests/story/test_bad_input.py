@@ -48,8 +48,9 @@ def refused(world: World, status: int, reason: str, *says: str, command: str = "
     told = json.loads(ran.stdout)
     assert (told["status"], told["reason"]) == (status, reason)
     lines = ran.stderr.splitlines()
-    assert lines[-1].startswith("hsm-enrol: hint: ")
-    assert lines[-2] == f"hsm-enrol: {told['fault']}"
+    assert lines[-3] == f"hsm-enrol: {told['fault']}"
+    assert lines[-2] == f"hsm-enrol: hint: {told['hint']}"
+    assert lines[-1] == f"hsm-enrol: next: {told['next']}"
     assert "Traceback" not in ran.stderr
     for words in says:
         assert words in ran.stderr

@@ -151,6 +151,17 @@ def assertion(args: argparse.Namespace, voice: Voice) -> int:
     return show_assertion(_run_of(args, voice))
 
 
+def explain(args: argparse.Namespace, _: Voice) -> int:
+    """Say what one of our words means; needs neither root nor settings."""
+    from hsm_enrol.cli.explain import show_meaning  # noqa: PLC0415
+
+    return show_meaning(args.word, as_json=args.json)
+
+
+def _explain_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("word", metavar="WORD", help="an exit status, a reason or a journal MESSAGE_ID")
+
+
 def _status_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="look at files only; run no Luna tool")
 
@@ -177,6 +188,7 @@ TABLE: dict[str, tuple[str, Command, Declare]] = {
     "status": ("what is installed, since when, and what differs; exit 0 healthy, 1 not", status, _status_options),
     "check": ("look at everything that an enrolment needs; exit 0 when nothing fails", check, _status_options),
     "assertion": ("print the assertion that would be sent, credentials masked", assertion, _no_options),
+    "explain": ("what an exit status, a reason or a MESSAGE_ID means, and what to do", explain, _explain_options),
     "leave": ("take this host out of its group", leave, _no_options),
     "generalize": ("before an image is made: nothing of this instance stays", generalize, _no_options),
 }

@@ -71,6 +71,8 @@ def error_as_json(error: EnrolError) -> dict[str, Any]:
         "reason": error.reason,
         "fault": error.fault(),
         "hint": error.advice(),
+        "next": error.next_command(),
+        "decision": error.decision,
         "message_id": error.message_id,
         "facts": error.facts,
     }

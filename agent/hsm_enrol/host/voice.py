@@ -71,7 +71,7 @@ class Voice:
         self._line(INFO, f"waiting up to {seconds:.0f} s: {why}", WAITING.message_id)
 
     def fail(self, error: EnrolError) -> None:
-        """Say fault and hint: the last lines of a run that failed."""
+        """Say fault, hint and what to type next: the last lines of a run that failed."""
         if self.journal is not None:
             facts = {name: str(value) for name, value in error.facts.items()}
             told = {"reason": error.reason} | facts | {"error": error.reason, "exit_status": str(error.status)}
@@ -79,6 +79,8 @@ class Voice:
         self._write(ERR, error.fault())
         if error.advice():
             self._write(ERR, f"hint: {error.advice()}")
+        if error.then:
+            self._write(ERR, f"next: {error.next_command()}")
 
     def _line(self, priority: int, text: str, message_id: str = "", **told: str) -> None:
         if self.journal is None or not self._entry(priority, text, message_id, told):
