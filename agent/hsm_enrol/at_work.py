@@ -132,6 +132,7 @@ def open_imds(run: Run) -> Imds:
         sleep=run.sleep,
         dmi=Path(below(run.settings.root, DMI)),
         on_wait=run.voice.wait,
+        on_exchange=run.voice.detail,
     )
 
 

@@ -47,7 +47,7 @@ def pin_use(host: Host, owner: Owner, answer: Answer, bundle: Bundle) -> PinUse:
 
     def before_try() -> None:
         if answer.trial:
-            host.run.voice.step("trial", "this instance tries the PIN first; the verifier is told")
+            host.run.voice.step("trial", "first try of this PIN; the verifier is told")
             tell_trying(host, owner, answer)
         remember(host, answer, pin_id, "tried")
 

@@ -78,6 +78,7 @@ def settle_due(host: Host) -> None:
     record = state.read_record(host.root)
     if record is None or record.receipt_due is None or record.instance_id != host.instance:
         return
+    host.run.voice.step("tell", "the verifier how it went")
     try:
         _send_due(host, record, record.receipt_due)
     except EnrolError as failure:

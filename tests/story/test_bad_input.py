@@ -19,6 +19,7 @@ from lab.party import environment
 from lab.world import World
 
 # What the agent may keep of a run that failed: its own name, and when to ask again. No refusal deletes keys (R1).
+TRANSCRIPTS = Path(__file__).parent.parent / "transcripts"
 OWN = {"var/lib/hsm-enrol/owner.key", "run/hsm-enrol/refused.json"}
 
 
@@ -47,6 +48,7 @@ def refused(world: World, status: int, reason: str, *says: str, command: str = "
     assert ran.returncode == status, (ran.returncode, ran.stderr)
     told = json.loads(ran.stdout)
     assert (told["status"], told["reason"]) == (status, reason)
+    as_its_transcript(told)
     lines = ran.stderr.splitlines()
     assert lines[-3] == f"hsm-enrol: {told['fault']}"
     assert lines[-2] == f"hsm-enrol: hint: {told['hint']}"
@@ -58,6 +60,15 @@ def refused(world: World, status: int, reason: str, *says: str, command: str = "
     assert after == before
     assert not list(world.root.rglob(".hsm-enrol.*"))
     return ran.stderr
+
+
+def as_its_transcript(told: dict[str, object]) -> None:
+    """A real run's JSON has the members, facts and ids of tests/transcripts, which holds one such fault."""
+    golden = json.loads((TRANSCRIPTS / f"{told['reason']}.json").read_text())
+    assert list(told) == list(golden)
+    assert set(told["facts"]) == set(golden["facts"])  # type: ignore[call-overload]  # JSON
+    for name in ("schema", "ok", "status", "message_id"):
+        assert told[name] == golden[name]
 
 
 def edit(world: World, old: str, new: str) -> None:
@@ -231,7 +242,7 @@ def test_a_read_only_disk(world: World) -> None:
     script = f"mount --bind '{etc}' '{etc}' && mount -o remount,ro,bind '{etc}' && exec \"$@\""
     before = world.files()
     ran = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, "sh", *world.argv("enrol")],
+        ["unshare", "--mount", "sh", "-c", script, "sh", *world.argv("enrol", "--json")],
         env=environment(),
         capture_output=True,
         text=True,
@@ -239,6 +250,7 @@ def test_a_read_only_disk(world: World) -> None:
         check=False,
     )
     assert ran.returncode == 73, ran.stderr
+    as_its_transcript(json.loads(ran.stdout))
     assert "EROFS" in ran.stderr
     assert "hint: " in ran.stderr
     assert {name: found for name, found in world.files().items() if name not in OWN} == before
@@ -249,3 +261,11 @@ def test_unknown_words(world: World) -> None:
         ran = world.agent(*words)
         assert ran.returncode == 64, ran.stderr
         assert "hint: see `hsm-enrol --help`" in ran.stderr
+    as_its_transcript(json.loads(world.agent("--json", "enrole").stdout))
+
+
+def test_a_damaged_record(world: World) -> None:
+    record = world.root / "var/lib/hsm-enrol/record.json"
+    record.parent.mkdir(mode=0o700)
+    record.write_text("{")
+    refused(world, 70, "record_damaged", str(record.relative_to(world.root)))

@@ -42,6 +42,8 @@ def main(argv: Sequence[str]) -> int:
         return _fail(_bug("KeyboardInterrupt", None), voice, as_json=as_json)
     except Exception as error:  # noqa: BLE001  the edge: nothing of the exception but its kind and place is shown
         return _fail(_bug(type(error).__name__, error), voice, as_json=as_json)
+    finally:
+        voice.close()
 
 
 def leave_no_trace() -> None:

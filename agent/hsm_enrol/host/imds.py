@@ -77,15 +77,24 @@ class Imds:
         sleep: Callable[[float], None],
         dmi: Path | None = None,
         on_wait: Callable[[str, float], None] | None = None,
+        on_exchange: Callable[[str], None] | None = None,
         patience: float = PATIENCE,
     ) -> None:
         """Open nothing yet.
 
         `endpoint` "" means the link-local addresses, IPv4 first; `dmi` is where DMI's tag is (below --root), None for
-        no comparison; `patience` the seconds for one exchange.
+        no comparison; `patience` the seconds for one exchange. `on_exchange` hears one line for each, without values.
         """
         endpoints = (endpoint.rstrip("/"),) if endpoint else LINK_LOCAL
-        self._items = Items(endpoints, deadline=deadline, rng=rng, sleep=sleep, on_wait=on_wait, patience=patience)
+        self._items = Items(
+            endpoints,
+            deadline=deadline,
+            rng=rng,
+            sleep=sleep,
+            on_wait=on_wait,
+            on_exchange=on_exchange,
+            patience=patience,
+        )
         self._dmi = dmi
 
     def close(self) -> None:

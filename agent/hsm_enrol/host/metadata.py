@@ -45,6 +45,7 @@ class Metadata:
         rng: random.Random,
         sleep: Callable[[float], None],
         on_wait: Callable[[str, float], None] | None = None,
+        on_exchange: Callable[[str], None] | None = None,
         patience: float = PATIENCE,
     ) -> None:
         """Open nothing yet. The first of `endpoints` that takes a connection is asked for everything."""
@@ -53,6 +54,7 @@ class Metadata:
         self._rng = rng
         self._sleep = sleep
         self._on_wait = on_wait
+        self._on_exchange = on_exchange
         self._patience = patience
         self._turn = Turn(deadline)
         self._session = bounded_session(self._turn)
@@ -158,6 +160,7 @@ class Metadata:
                 if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
                     raise self.odd(item, "packed, though not asked to")
                 body = read_at_most(answer.raw, MOST_BYTES)
+                self._note(f"{method} {endpoint}/latest/{item}: {answer.status_code}, {len(body)} bytes")
         except (requests.RequestException, urllib3.exceptions.HTTPError) as failure:
             raise _passing(failure, endpoint) from None
         if len(body) > MOST_BYTES:
@@ -167,6 +170,10 @@ class Metadata:
     def odd(self, item: str, what: str) -> ImdsOdd:
         """Make the error for an answer that is none."""
         return ImdsOdd(item=item, what=what, endpoint=self.endpoint)
+
+    def _note(self, exchange: str) -> None:
+        if self._on_exchange is not None:
+            self._on_exchange(exchange)
 
     def _tell(self, failure: BaseException, seconds: float) -> None:
         if self._on_wait is not None and isinstance(failure, _Passing):

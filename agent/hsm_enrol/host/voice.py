@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, TextIO
 
 from hsm_enrol.events import OUTCOMES, STEP, WAITING, WARNED, field_of
 from hsm_enrol.host import journald
+from hsm_enrol.host.phases import Phases
 from hsm_enrol.host.printable import printable
+from hsm_enrol.host.terminal import BOLD, GREEN, RED, YELLOW, Terminal, open_terminal
 
 if TYPE_CHECKING:
     from hsm_enrol.errors import EnrolError
 
 ERR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7  # syslog's priorities
+_STYLES = {ERR: RED, WARNING: YELLOW, NOTICE: GREEN}
 LONGEST = 2000  # characters of a line: a path may have 4,096, and nobody reads that
 
 
@@ -31,7 +34,8 @@ LONGEST = 2000  # characters of a line: a path may have 4,096, and nobody reads 
 class Voice:
     """Speaks to `stream`, each line begun with our name; with `prefixes` with `<N>`, which journald cuts off.
 
-    With `journal` (systemd-python's `send`) lines go there instead, as entries with fields.
+    With `journal` (systemd-python's `send`) lines go there instead, as entries with fields; with `terminal` they are
+    laid out there, for a person. `phases` are the seconds that each step took.
     """
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
@@ -39,6 +43,8 @@ class Voice:
     verbose: bool = False
     facts: dict[str, str] = field(default_factory=dict)
     journal: journald.Send | None = None
+    terminal: Terminal | None = None
+    phases: Phases = field(default_factory=Phases)
 
     def know(self, **facts: str) -> None:
         """Keep what every later line is about: instance, assertion, verifier, decision."""
@@ -47,7 +53,11 @@ class Voice:
     def step(self, name: str, text: str) -> None:
         """Say that a step begins; what is said from now on happens in it."""
         self.know(step=name)
-        self._line(INFO, f"{name}: {text}", STEP.message_id)
+        self.phases.begin(name)
+        if self.terminal is not None:
+            self.terminal.begin(name, printable(text, LONGEST))
+        else:
+            self._line(INFO, f"{name}: {text}", STEP.message_id)
 
     def say(self, text: str) -> None:
         """Say something worth knowing."""
@@ -55,6 +65,7 @@ class Voice:
 
     def done(self, how: str, text: str) -> None:
         """Say how a run ended well; `how` is a key of events.OUTCOMES."""
+        self._end_step("done")
         self._line(NOTICE, text, OUTCOMES[how].message_id, outcome=how)
 
     def warn(self, text: str) -> None:
@@ -68,10 +79,14 @@ class Voice:
 
     def wait(self, why: str, seconds: float) -> None:
         """Say what is waited for, and how long at most."""
-        self._line(INFO, f"waiting up to {seconds:.0f} s: {why}", WAITING.message_id)
+        if self.terminal is not None:
+            self.terminal.wait(printable(why, LONGEST), seconds)
+        else:
+            self._line(INFO, f"waiting up to {seconds:.0f} s: {why}", WAITING.message_id)
 
     def fail(self, error: EnrolError) -> None:
         """Say fault, hint and what to type next: the last lines of a run that failed."""
+        self._end_step("failed")
         if self.journal is not None:
             facts = {name: str(value) for name, value in error.facts.items()}
             told = {"reason": error.reason} | facts | {"error": error.reason, "exit_status": str(error.status)}
@@ -81,6 +96,15 @@ class Voice:
             self._write(ERR, f"hint: {error.advice()}")
         if error.then:
             self._write(ERR, f"next: {error.next_command()}")
+
+    def close(self) -> None:
+        """Say nothing more: a step still under way is over, for better or worse."""
+        self._end_step("ended")
+
+    def _end_step(self, how: str) -> None:
+        self.phases.end()
+        if self.terminal is not None:
+            self.terminal.end(how)
 
     def _line(self, priority: int, text: str, message_id: str = "", **told: str) -> None:
         if self.journal is None or not self._entry(priority, text, message_id, told):
@@ -101,6 +125,10 @@ class Voice:
 
     def _write(self, priority: int, text: str) -> None:
         """Write one line, whatever is in `text`. That nobody can hear it must not stop a join half-way."""
+        if self.terminal is not None:
+            advice = BOLD if text.startswith("next: ") else "" if text.startswith("hint: ") else None
+            self.terminal.line(printable(text, LONGEST), _STYLES.get(priority, "") if advice is None else advice)
+            return
         prefix = f"<{priority}>" if self.prefixes else f"{journald.IDENTIFIER}: "
         with contextlib.suppress(OSError, ValueError):
             self.stream.write(f"{prefix}{printable(text, LONGEST)}\n")
@@ -110,6 +138,7 @@ class Voice:
 def open_voice(stream: TextIO | None = None, environ: Mapping[str, str] | None = None) -> Voice:
     """Give the voice that fits where `stream` (stderr) leads: a person, a file, or the journal."""
     stream = sys.stderr if stream is None else stream
-    if not journald.reads(stream, os.environ if environ is None else environ):
-        return Voice(stream=stream)
+    environ = os.environ if environ is None else environ
+    if not journald.reads(stream, environ):
+        return Voice(stream=stream, terminal=open_terminal(stream, environ))
     return Voice(stream=stream, prefixes=True, journal=journald.sender())
