@@ -66,6 +66,16 @@ def test_an_identity_is_what_the_machine_says(server: ImdsServer) -> None:
     assert identity.credentials.session_token == machine.credentials.session_token
 
 
+def test_a_reading_after_a_long_wait_has_a_deadline_of_its_own(server: ImdsServer) -> None:
+    now = 0.0
+    deadline = Deadline(10, clock=lambda: now)
+    service = Imds(server.endpoint, deadline=deadline, rng=random.Random(1), sleep=never)
+    first = service.fetch_identity()
+    now = 1000.0
+    assert deadline.expired
+    assert service.fetch_identity() == first
+
+
 def test_signed_texts_come_without_line_breaks(server: ImdsServer) -> None:
     identity = ask(server).fetch_identity()
     assert "\n" in server.machine.rsa2048

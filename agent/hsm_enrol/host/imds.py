@@ -108,7 +108,11 @@ class Imds:
         return instance_id
 
     def fetch_identity(self) -> Identity:
-        """Read everything. Raises the Imds* errors and WrongInstance; nothing it raises holds what was read."""
+        """Read everything. Raises the Imds* errors and WrongInstance; nothing it raises holds what was read.
+
+        Each reading has the whole deadline: the next one may come after long minutes of waiting for a verifier.
+        """
+        self._items.begin()
         instance_id = self.fetch_instance_id()
         document, account_id, region = self._fetch_document(instance_id)
         partition = self._items.text("meta-data/services/partition", grammar.PARTITION)

@@ -71,6 +71,10 @@ class Metadata:
         self._token = ""
         self._session.close()
 
+    def begin(self) -> None:
+        """Count the deadline from now."""
+        self._deadline.start_over()
+
     def fetch(self, item: str) -> bytes | None:
         """Give the body of an item (its path below /latest/), None when there is none now.
 

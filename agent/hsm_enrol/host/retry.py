@@ -41,6 +41,10 @@ class Deadline:
         self._clock = clock
         self._end = clock() + seconds
 
+    def start_over(self) -> None:
+        """Let all its seconds pass from now on."""
+        self._end = self._clock() + self.seconds
+
     def remaining(self) -> float:
         """Seconds left, 0.0 when none are."""
         return max(0.0, self._end - self._clock())
