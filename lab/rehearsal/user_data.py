@@ -22,3 +22,13 @@ def fleet(values: Mapping[str, str]) -> str:
         raise LookupError("no user data in fleet.yaml")
     text = re.sub(rf"^{found[1]}  ", "", found[2], flags=re.MULTILINE)
     return re.sub(r"\$\{(\w+)\}", lambda match: values[match[1]], text)
+
+
+def with_file(text: str, path: str, content: str) -> str:
+    """Give user data whose write_files entry for `path` has this content."""
+    entry = rf"(  - path: {re.escape(path)}\n    permissions: \"0644\"\n    content: \|\n)(?:      .*\n|\n)+"
+    lines = "".join(f"      {line}\n" for line in content.splitlines())
+    changed, count = re.subn(entry, lambda match: match[1] + lines, text)
+    if count != 1:
+        raise LookupError(f"no entry for {path}")
+    return changed
