@@ -25,7 +25,6 @@ from lab.scale.simulation import Simulation
 
 ACCOUNT, REGION, ROLE = "111122223333", "eu-central-1", "web-instance"
 PROFILE = f"arn:aws:iam::{ACCOUNT}:instance-profile/{ROLE}-profile"
-TRIES = 3  # boto3's standard mode, as the verifier sets it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,9 +154,9 @@ class Cloud:
         result = {"GetCallerIdentityResult": {"Account": ACCOUNT, "Arn": arn}}
         return read_answer(200, json.dumps({"GetCallerIdentityResponse": result}).encode())
 
-    def make_client(self, service: str, **_: object) -> Client:
+    def make_client(self, _service: str, **_: object) -> Client:
         """Play boto3.client."""
-        return Client(self, service)
+        return Client(self)
 
     def describe(self, ids: list[str]) -> dict[str, Any]:
         """Play one DescribeInstances: the filter leaves out what is not visible yet."""
@@ -168,15 +167,11 @@ class Cloud:
         shown = [self.born[one] for one in ids if one in self.born and self.born[one].visible <= now]
         return {"Reservations": [self._reservation(one) for one in shown]}
 
-    def profiles(self) -> dict[str, Any]:
-        """Play one ListInstanceProfilesForRole."""
+    def profile(self) -> dict[str, Any]:
+        """Play one GetInstanceProfile."""
         self._take_time(0.05, 0.2)
-        self._draw("ListInstanceProfilesForRole", self._iam, "Throttling")
-        return {"InstanceProfiles": [{"Arn": PROFILE}]}
-
-    def back_off(self, tried: int) -> None:
-        """Wait as boto3's standard mode does before the next try."""
-        self._simulation.sleep(self._rng.random() * min(20.0, 2.0**tried))
+        self._draw("GetInstanceProfile", self._iam, "Throttling")
+        return {"InstanceProfile": {"Arn": PROFILE, "Roles": [{"RoleName": ROLE}]}}
 
     def _draw(self, action: str, bucket: Bucket, code: str) -> None:
         self.calls[action] += 1
@@ -212,30 +207,23 @@ class Cloud:
 
 
 class Client:
-    """boto3's client and paginator, as far as the verifier uses them: three tries, then ClientError."""
+    """boto3's client and its own paginator, as far as the verifier uses them."""
 
-    def __init__(self, cloud: Cloud, service: str) -> None:
+    def __init__(self, cloud: Cloud) -> None:
         """Take what make_client is given."""
-        self._cloud, self._service = cloud, service
+        self._cloud = cloud
 
     def get_paginator(self, _operation: str) -> Client:
         """Be one's own paginator."""
         return self
 
     def paginate(self, **wanted: Any) -> Iterator[dict[str, Any]]:
-        """Give the one page."""
-        for tried in range(TRIES):
-            try:
-                if self._service == "iam":
-                    yield self._cloud.profiles()
-                else:
-                    yield self._cloud.describe(wanted["Filters"][0]["Values"])
-            except ClientError:
-                if tried == TRIES - 1:
-                    raise
-                self._cloud.back_off(tried)
-            else:
-                return
+        """Give the one page. Raises ClientError: being throttled is the verifier's own business."""
+        yield self._cloud.describe(wanted["Filters"][0]["Values"])
+
+    def get_instance_profile(self, **_: str) -> dict[str, Any]:
+        """Give the one profile there is."""
+        return self._cloud.profile()
 
 
 def _sts_error(code: str) -> bytes:
