@@ -91,6 +91,11 @@ def test_p8_what_a_machine_has_not_is_none() -> None:
     assert identity.lifecycle is None
 
 
+def test_an_instance_in_an_ipv6_only_subnet_has_no_ipv4_address() -> None:
+    with ImdsServer(Machine(local_ipv4=None)) as server:
+        assert ask(server).fetch_identity().instance.local_ipv4 is None
+
+
 def test_an_empty_public_hostname_is_none_too() -> None:
     with ImdsServer(faults=Faults(values={"meta-data/public-hostname": b""})) as server:
         assert ask(server).fetch_identity().instance.public_hostname is None
@@ -108,7 +113,6 @@ def test_the_first_of_several_local_host_names_counts() -> None:
         "meta-data/instance-type",
         "meta-data/reservation-id",
         "meta-data/local-hostname",
-        "meta-data/local-ipv4",
         "meta-data/ami-id",
         "meta-data/mac",
         "meta-data/placement/region",

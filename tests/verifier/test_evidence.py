@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ from hsm_enrol.wire.assertion import Assertion
 from hsm_enrol.wire.keys import PublicJwk, generate_key
 from hsm_verifier.evidence.caller_identity import StsClient
 from hsm_verifier.evidence.certs import CertificateError, import_text, load_folder
-from hsm_verifier.evidence.iid import Documents
+from hsm_verifier.evidence.iid import Documents, read_document
 from hsm_verifier.refusal import Refusal
 from lab import pki
 from lab.asking import request_of
 from lab.aws import Aws
-from lab.machine import Machine
+from lab.machine import Machine, document_of
 
 REGION = "eu-central-1"
 
@@ -163,6 +164,17 @@ def test_v5_the_document_that_aws_signed_is_read(aws: Aws) -> None:
     machine = aws.launch()
     document = documents(aws).verify("".join(machine.rsa2048.split()), REGION)
     assert (document.instance_id, document.private_ip) == (machine.instance_id, machine.local_ipv4)
+
+
+@pytest.mark.parametrize("left_out", [False, True], ids=["null", "left-out"])
+def test_v5_an_instance_in_an_ipv6_only_subnet_has_no_private_ipv4(aws: Aws, *, left_out: bool) -> None:
+    machine = dataclasses.replace(aws.launch(), local_ipv4=None)
+    document = json.loads(document_of(machine))
+    if left_out:
+        del document["privateIp"]
+    assert read_document(json.dumps(document).encode()).private_ip is None
+    machine = aws.vouch(machine)
+    assert documents(aws).verify("".join(machine.rsa2048.split()), REGION).private_ip is None
 
 
 def forged(machine: Machine, change: str) -> str:

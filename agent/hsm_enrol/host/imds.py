@@ -128,7 +128,7 @@ class Imds:
                 account_id=account_id,
                 region=region,
                 image_id=self._items.text("meta-data/ami-id", grammar.IMAGE),
-                local_ipv4=self._items.text("meta-data/local-ipv4", grammar.IPV4),
+                local_ipv4=self._items.optional("meta-data/local-ipv4", grammar.IPV4),
                 role=self._fetch_role(account_id, partition),
             ),
             mac=self._items.text("meta-data/mac", grammar.MAC),

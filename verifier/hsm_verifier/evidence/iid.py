@@ -33,7 +33,7 @@ class Document:
     region: str
     image_id: str
     instance_type: str
-    private_ip: str
+    private_ip: str | None  # none in a subnet that is IPv6 only
     availability_zone: str
     pending_time: int
 
@@ -103,6 +103,7 @@ _GRAMMARS = {
     "availabilityZone": r"[a-z0-9-]{3,40}",
     "pendingTime": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z",
 }
+_MAY_BE_MISSING = {"privateIp"}  # null or left out: no source tells which AWS does
 
 
 def read_document(content: bytes) -> Document:
@@ -115,6 +116,8 @@ def read_document(content: bytes) -> Document:
         raise _invalid("json")
     for name, grammar in _GRAMMARS.items():
         text = value.get(name)
+        if text is None and name in _MAY_BE_MISSING:
+            continue
         if not isinstance(text, str) or not re.fullmatch(grammar, text, re.ASCII):
             raise _invalid(name)
     try:
@@ -127,7 +130,7 @@ def read_document(content: bytes) -> Document:
         region=value["region"],
         image_id=value["imageId"],
         instance_type=value["instanceType"],
-        private_ip=value["privateIp"],
+        private_ip=value.get("privateIp"),
         availability_zone=value["availabilityZone"],
         pending_time=pending,
     )
