@@ -1,7 +1,7 @@
 """A verifier that may die at any edge of its ledger and is started again, as systemd would."""
 
+import contextlib
 import os
-import select
 import signal
 import threading
 from pathlib import Path
@@ -30,6 +30,7 @@ class Crashing:
         self.edges.mkdir()
         self.deaths = 0
         self._ending = False
+        self._status: int | None = None
         self.url = f"https://127.0.0.1:{zygote.port}"
         self.relay = Relay(self.folder, zygote.port)
         self._pid = self._start()
@@ -52,26 +53,22 @@ class Crashing:
             (self.edges / edge_name(message, step)).touch()
 
     def _keep_alive(self) -> None:
-        """Start it again whenever it was killed, until `end`."""
+        """Start it again whenever it was killed, until `end`; nobody else speaks with the zygote."""
         while True:
-            handle = os.pidfd_open(self._pid)
-            try:
-                select.select([handle], [], [])
-            finally:
-                os.close(handle)
-            if self._ending:
+            status = self.zygote.wait(self._pid, 3600)
+            if self._ending or status != -signal.SIGKILL:
+                self._status = status
                 return
-            if self.zygote.wait(self._pid, 5) != -signal.SIGKILL:
-                return  # it ended by itself: the next request fails, and `end` shows why
             self.deaths += 1
             self._pid = self._start()
 
     def end(self) -> None:
         """Stop in peace."""
         self._ending = True
-        os.kill(self._pid, signal.SIGTERM)
-        self._watch.join(20)
-        assert self.zygote.wait(self._pid, 20) == 0, self.log.read_text()[-3000:]
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself: the log says why
+            os.kill(self._pid, signal.SIGTERM)
+        self._watch.join(30)
+        assert self._status == 0, self.log.read_text()[-3000:]
 
     def disarm(self) -> None:
         """Forget edges that were never come to, because the message before them was lost, and plans likewise."""
