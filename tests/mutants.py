@@ -96,7 +96,7 @@ MUTANTS = (
     Mutant(
         "V5",
         f"{VP}/evidence/iid.py",
-        "key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())",
+        "key.verify(signed.signature, message, padding.PKCS1v15(), hashes.SHA256())",
         "pass",
         "tests/verifier/test_evidence.py tests/test_conformance.py",
     ),
@@ -156,8 +156,8 @@ MUTANTS = (
     Mutant(
         "V15",
         f"{VP}/service.py",
-        "            return self._problem(told, decision, close=False)\n        return",
-        "        return",
+        "            reply = self._problem(told, decision, close=False)\n        self.counts",
+        "        self.counts",
         "tests/verifier/test_service.py",
     ),
     Mutant(

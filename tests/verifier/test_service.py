@@ -133,7 +133,7 @@ def test_a_vault_that_does_not_open_is_later_for_the_asker(party: Party, service
     assert lines(party)[0]["alarm"] is True
 
 
-def test_nothing_is_sent_when_the_audit_cannot_be_written(party: Party, service: Service, published: int) -> None:
+def test_v15_nothing_is_sent_when_the_audit_cannot_be_written(party: Party, service: Service, published: int) -> None:
     (party.folder / "audit.jsonl").mkdir()
     reply = service.enrol(party.asker().ask(), SOURCE)
     assert (reply.status, problem(reply).reason) == (503, "busy")
