@@ -791,7 +791,7 @@ def test_why_an_appliances_tls_does_not_stand_is_told(spoil: str, words: str, en
         cert_file=str(pair(installed.paths.cert)),
         key_file=str(pair(installed.paths.key)),
     )
-    assert said == words
+    assert said == (words not in {"our own pair cannot be read", "our own pair does not match"}, words)
 
 
 def test_an_expired_and_an_almost_expired_certificate_are_told(enrolled: Enrolled) -> None:

@@ -19,6 +19,12 @@ def test_a_child_process_cannot_leave_loopback() -> None:
     assert "LeftLoopback" in done.stderr
 
 
+@pytest.mark.parametrize("host", ["hsm1.lab", b"hsm1.lab"])
+def test_no_resolver_is_asked(host: str | bytes) -> None:
+    with pytest.raises(socket.gaierror, match="knows no names"):
+        socket.getaddrinfo(host, 1792)
+
+
 def test_loopback_is_open() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
         pass

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import hsm_enrol
 from hsm_enrol import chrystoki
 from hsm_enrol.errors import RecordDamaged
 from hsm_enrol.host import files, signals, state, undo
@@ -44,9 +45,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """What is known before anybody but IMDS is asked. `record` is this instance's own; `former` is what lies here.
+    """What is known before anybody but IMDS is asked. `record` is this instance's own.
 
-    A cloned image has no record of its own, but a former: the files that the other instance's run installed.
+    In a cloned image it says only what the other instance's run left here. `memory_lost`: there was a record that could
+    not be read, and with it went the memory of PIN tries.
     """
 
     run: Run
@@ -56,7 +58,12 @@ class Host:
     courier: Courier
     instance: str
     record: Record | None
-    former: Former
+    memory_lost: bool = False
+
+    @property
+    def former(self) -> Former:
+        """Give what is ours on disk."""
+        return self.record.former if self.record is not None else NOTHING
 
     @property
     def root(self) -> str:
@@ -84,9 +91,16 @@ def at_work(run: Run, *, damaged_record_is_none: bool = False) -> Iterator[Host]
         voice.step("identify", "ask IMDS which instance this is")
         instance = imds.fetch_instance_id()
         voice.know(instance=instance)
-        record, former = _own_record(root, instance, voice, none_if_damaged=damaged_record_is_none)
+        record, lost = _own_record(root, instance, voice, none_if_damaged=damaged_record_is_none)
         yield Host(
-            run=run, site=site, lock=lock, imds=imds, courier=courier, instance=instance, record=record, former=former
+            run=run,
+            site=site,
+            lock=lock,
+            imds=imds,
+            courier=courier,
+            instance=instance,
+            record=record,
+            memory_lost=lost,
         )
 
 
@@ -98,6 +112,9 @@ def recover(root: str, voice: Voice) -> None:
         voice.warn("an earlier run was cut off; what it had begun is undone")
     if settled.outcome == "finished":
         voice.say("an earlier run was cut off after its commit; its leftovers are removed")
+        record = state.read_record(root)
+        if record is not None and record.is_empty:  # that run was a departure
+            files.remove_file(RECORD, root=root)
     for path in settled.displaced:
         voice.warn(f"a file was mended by hand meanwhile; it is kept as {path}")
 
@@ -148,22 +165,23 @@ def _courier(run: Run) -> Courier:
     )
 
 
-def _own_record(root: str, instance: str, voice: Voice, *, none_if_damaged: bool) -> tuple[Record | None, Former]:
-    """Give this instance's record and what is ours on disk.
+def _own_record(root: str, instance: str, voice: Voice, *, none_if_damaged: bool) -> tuple[Record | None, bool]:
+    """Give this instance's record, and whether one was lost.
 
     Raises RecordDamaged: a damaged record is not absent, for the memory of PIN tries is in it.
     """
+    lost = False
     try:
         record = state.read_record(root)
     except RecordDamaged:
         if not none_if_damaged:
             raise
         voice.warn("the record is damaged; it is written anew")
-        files.drop_file(RECORD, root=root)
-        record = None
+        files.remove_file(RECORD, root=root)
+        record, lost = None, True
     foreign = state.wipe_foreign(instance, root)
     if foreign is not None:
         voice.warn(f"this image carried the state of {foreign}; it is wiped")
-    if record is None:
-        return None, NOTHING
-    return (record, record.former) if record.instance_id == instance else (None, record.former)
+    if record is not None and record.instance_id != instance:
+        record = record.for_clone(hsm_enrol.__version__, instance, state.NO_TX)
+    return record, lost

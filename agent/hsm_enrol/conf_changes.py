@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from hsm_enrol import chrystoki
-from hsm_enrol.chrystoki import CLIENT, HA, SYNCHRONIZE, TOKENS, Conf, NotUnderstood
+from hsm_enrol.chrystoki import CLIENT, HA, SYNCHRONIZE, TOKENS, Conf, GroupEntry, NotUnderstood
 from hsm_enrol.errors import GroupConflict
 from hsm_enrol.model import Change, Desired, Group, Server
 
@@ -76,7 +76,10 @@ def group_keys(conf: Conf, wanted: Group, former_label: str | None) -> dict[tupl
     if len(ours) > 1:
         raise NotUnderstood(_line_of(conf, ours[1]), f"label {wanted.label} twice")
     renamed = [number for number, row in rows.items() if former_label and row[0] == former_label]
-    mine = next(iter(ours or renamed), None)
+    nameless = [
+        number for number, row in rows.items() if former_label and not row[0] and _holds(groups[number], wanted)
+    ]
+    mine = next(iter(ours or renamed or nameless), None)
     for number, one in groups.items():
         if number != mine and set(one.members) & set(wanted.members):
             raise GroupConflict(label=one.label or f"VirtualToken{number:02}")
@@ -85,7 +88,7 @@ def group_keys(conf: Conf, wanted: Group, former_label: str | None) -> dict[tupl
         mine, serial, members = _free(rows), _new_serial(wanted, rows), None
     else:
         serial = rows[mine][1] or _new_serial(wanted, rows)
-        members = rows[mine][2] if set(groups[mine].members) == set(wanted.members) else None
+        members = rows[mine][2] if _holds(groups[mine], wanted) else None
     found[TOKENS, f"VirtualToken{mine:02}Label"] = wanted.label
     found[TOKENS, f"VirtualToken{mine:02}SN"] = serial
     found[TOKENS, f"VirtualToken{mine:02}Members"] = members or ",".join(wanted.members)
@@ -93,6 +96,10 @@ def group_keys(conf: Conf, wanted: Group, former_label: str | None) -> dict[tupl
     if former_label and former_label != wanted.label:
         found[SYNCHRONIZE, former_label] = None
     return found
+
+
+def _holds(group: GroupEntry, wanted: Group) -> bool:
+    return set(group.members) == set(wanted.members)
 
 
 def without(rows: Mapping[int, Row], gone: Sequence[int]) -> dict[int, Row]:

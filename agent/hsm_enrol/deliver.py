@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from hsm_enrol import java_security
 from hsm_enrol.model import Desired, Present, PutFile, Seen, Step
+from hsm_enrol.plan import Former
 from hsm_enrol.settings import Settings
 
 HA_ENV = "/run/hsm-enrol/ha.env"
@@ -26,18 +27,19 @@ def ha_env(desired: Desired) -> bytes:
     return f"LUNA_HA_LABEL={desired.ha.label}\n{slot}".encode("ascii")
 
 
-def deliveries(desired: Desired, seen: Seen) -> Iterator[Step]:
+def deliveries(desired: Desired, seen: Seen, former: Former) -> Iterator[Step]:
     """Give the steps for what has no secret: ha.env and the java.security files; a JDK that is not there is no fault.
 
-    Raises java_security.NotUnderstood.
+    A java.security file that the settings name no more loses the provider. Raises java_security.NotUnderstood.
     """
     env, there = ha_env(desired), seen.at(HA_ENV)
     if not isinstance(there, Present) or there.content != env or there.mode != ENV_MODE:
         yield PutFile(path=HA_ENV, content=env, mode=ENV_MODE, uid=seen.uid, gid=seen.gid)
-    for path in desired.paths.java:
+    for path in dict.fromkeys((*desired.paths.java, *former.java)):
         found = seen.at(path)
         if isinstance(found, Present):
-            content = java_security.with_provider(found.content, path)
+            change = java_security.with_provider if path in desired.paths.java else java_security.without_provider
+            content = change(found.content, path)
             if content != found.content:
                 yield PutFile(path=path, content=content, mode=found.mode, uid=found.uid, gid=found.gid)
 

@@ -10,11 +10,11 @@ import time
 from dataclasses import dataclass
 
 import hsm_enrol
+from hsm_enrol import luna
 from hsm_enrol.ask import Asker, Got, Question
 from hsm_enrol.at_work import Host, Run, at_work
 from hsm_enrol.errors import EnrolError, Refused
-from hsm_enrol.host import state
-from hsm_enrol.host.credentials import zero
+from hsm_enrol.host import credentials, state
 from hsm_enrol.host.preflight import preflight
 from hsm_enrol.host.state import Owner
 from hsm_enrol.install import Wanted, install
@@ -71,6 +71,7 @@ def _ask_and_install(host: Host, reason: str, *, have: int | None) -> Outcome:
     """Prove that all can be written, ask, and install what was given."""
     run, installed = host.run, _installed(host)
     tools_will_try = installed is None and host.site.settings.luna.join == "tool"
+    credentials.must_be_there(host.site.settings.deliver.pin, host.root)
     paths, private = host.site.destinations()
     preflight(paths, root=host.root, private=private)
     owner = state.owner_for(host.instance, host.root)
@@ -109,6 +110,8 @@ def _install(host: Host, owner: Owner, got: Got, bundle: Bundle) -> Outcome:
     host.run.voice.step("install", f"serial {bundle.serial}, group {bundle.ha.label}")
     try:
         pin = pin_use(host, owner, got.answer, bundle)
+        if odd := luna.key_warning(bundle.client.private_key):
+            host.run.voice.warn(odd)
         desired = desired_from_bundle(bundle, host.site.paths(bundle.client.name, bundle.client.certificate))
         wanted = Wanted(
             desired=desired,
@@ -126,7 +129,7 @@ def _install(host: Host, owner: Owner, got: Got, bundle: Bundle) -> Outcome:
         state.drop_pending(host.root)
         raise
     finally:
-        zero(pin.value)
+        credentials.zero(pin.value)
     settle_due(host)
     return Outcome(how="joined" if first else "changed", instance=host.instance, installed=reached)
 

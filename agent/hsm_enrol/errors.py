@@ -191,6 +191,26 @@ class NoSlots(EnrolError):
     then = "vtl verify"
 
 
+class AppliancesUnreachable(EnrolError):
+    """Exit 69, `appliances_unreachable`."""
+
+    status = 69
+    reason = "appliances_unreachable"
+    message_id = "161a3d3c86074d398c302f31eb8205e9"
+    says = "no appliance of this group can be reached; first: {address} port {port} ({what})"
+    hint = "look at routes, security groups and name resolution, and at `service status ntls` on the appliance; this host is as it was before"
+
+
+class CertificateNotAccepted(EnrolError):
+    """Exit 69, `certificate_not_accepted`."""
+
+    status = 69
+    reason = "certificate_not_accepted"
+    message_id = "e7dd159890584e59846a68a9be736cd3"
+    says = "no appliance accepts this connection; first: {address} port {port}: {what}"
+    hint = "after a change of an appliance's certificate publish a bundle with it; else register the client's certificate there (`client register`)"
+
+
 class NotProven(EnrolError):
     """Exit 69, `not_proven`."""
 
@@ -614,6 +634,16 @@ class ServerNotAllowed(EnrolError):
     says = "the bundle names an appliance that is not in luna.allowed_servers: {address}"
     hint = "nothing was changed; add it there if it is yours"
     then = "man hsm-enrol.toml"
+
+
+class CredentialsMissing(EnrolError):
+    """Exit 78, `credentials_missing`."""
+
+    status = 78
+    reason = "credentials_missing"
+    message_id = "c681b4bca72b4ae4a9ad997ba699bec9"
+    says = "deliver.pin = {pin} needs systemd-creds, and {path} is not there"
+    hint = "it comes with systemd 250; without it only deliver.pin = none can be kept across a reboot"
 
 
 class KemMissing(EnrolError):

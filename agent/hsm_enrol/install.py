@@ -18,7 +18,8 @@ from hsm_enrol.host.act import Hand
 from hsm_enrol.host.conf_file import Moved, read_conf
 from hsm_enrol.host.folders import below, follow, real_path
 from hsm_enrol.host.lock import Lock
-from hsm_enrol.host.site import Site, changes_between, understood, with_changes
+from hsm_enrol.host.ntls import explained, knock_at_all
+from hsm_enrol.host.site import LOOKS, Site, changes_between, understood, with_changes
 from hsm_enrol.host.state import STATE
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.join import Join, PinUse, plain
@@ -27,8 +28,6 @@ from hsm_enrol.plan import Former, leftovers
 from hsm_enrol.proof import Proof, prove
 from hsm_enrol.record import SHARED, Record
 from hsm_enrol.witness import Row, look
-
-LOOKS = 3  # times that another writer's change makes us look and plan again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +51,19 @@ class Wanted:
 def install(wanted: Wanted, site: Site, lock: Lock, voice: Voice) -> Desired:
     """Bring the host into the wanted state; give it with serial and slot as the tools show them.
 
-    Raises what planning, tools and files raise, with everything undone; KeyLost after repairing all the rest.
+    Raises what planning, tools and files raise, with everything undone; KeyLost after repairing all the rest;
+    ConfStale when another program keeps writing the same files.
     """
+    try:
+        reached, needs = _install(wanted, site, lock, voice)
+    except Moved:
+        raise ConfStale(path=site.conf) from None
+    if needs:
+        raise KeyLost(path=needs[0].path)
+    return reached
+
+
+def _install(wanted: Wanted, site: Site, lock: Lock, voice: Voice) -> tuple[Desired, tuple[Need, ...]]:
     desired, former = wanted.desired, wanted.former
     seen = site.look(desired, former)
     site.plan(desired, former, seen)  # conflicts and odd texts end it here, before anything is saved or changed
@@ -63,6 +73,7 @@ def install(wanted: Wanted, site: Site, lock: Lock, voice: Voice) -> Desired:
         undo.begin(
             STATE, watch=site.at_risk(desired, seen), drop=_superseded(site, desired, former), root=site.root
         ) as journal,
+        explained(desired, site.root),
     ):
         hand = Hand(
             root=site.root,
@@ -78,14 +89,16 @@ def install(wanted: Wanted, site: Site, lock: Lock, voice: Voice) -> Desired:
             ).by_tools()
         needs = carry_out(desired, former, site, hand, voice)
         if wanted.proven and not needs:
-            desired = _as_proven(desired, prove(desired, plain(lambda step: hand.tool(step, bench), bench), voice))
+            run = plain(lambda step: hand.tool(step, bench), bench)
+            proof = prove(desired, run, voice, partial(knock_at_all, desired, site.root))
+            desired = _as_proven(desired, proof)
         _deliver(desired, wanted, site, hand, voice)
         _stop_if_asked()
         record = wanted.record(desired, journal.tx, before)
-        journal.commit(dataclasses.replace(record, witness=witness(site, desired, wanted.settings_path)).to_bytes())
-    if needs:
-        raise KeyLost(path=needs[0].path)
-    return desired
+        # A host that lacks its key is never one with nothing to do: no witness says so.
+        rows = () if needs else witness(site, desired, wanted.settings_path)
+        journal.commit(dataclasses.replace(record, witness=rows).to_bytes())
+    return desired, needs
 
 
 def carry_out(desired: Desired, former: Former, site: Site, hand: Hand, voice: Voice) -> tuple[Need, ...]:
@@ -117,10 +130,10 @@ def _ours(steps: tuple[Step, ...]) -> tuple[PutFile | SetMode, ...]:
 def _deliver(desired: Desired, wanted: Wanted, site: Site, hand: Hand, voice: Voice) -> None:
     """Give applications what they are to have. A PIN that was refused here is never laid down."""
     seen = site.look(desired, wanted.former)
-    steps: list[Step] = list(deliver.deliveries(desired, seen))
+    steps: list[Step] = list(deliver.deliveries(desired, seen, wanted.former))
     mode, pin = site.settings.deliver.pin, wanted.pin
     if mode != "none" and pin.value is not None and (pin.deliverable or pin.state == "accepted"):
-        sealed = credentials.encrypt(pin.value)
+        sealed = credentials.encrypt(pin.value, root=site.root)
         steps += deliver.sealed_pin(sealed, seen)
         if mode == "file":
             steps.append(deliver.open_pin(bytes(pin.value), seen))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hsm_enrol import chrystoki, luna, plan
-from hsm_enrol.errors import ClientMissing, NoSlots, PinRefused, ToolFailed, ToolTimeout
+from hsm_enrol.errors import ClientMissing, EnrolError, NoSlots, PinRefused, ToolFailed, ToolTimeout
 from hsm_enrol.host import files
 from hsm_enrol.host.act import Bench, Hand, pin_state
 from hsm_enrol.host.conf_file import read_conf
@@ -21,7 +21,7 @@ from hsm_enrol.host.site import Site, understood
 from hsm_enrol.host.state import SERVER_PEM
 from hsm_enrol.host.tools import ToolRun
 from hsm_enrol.host.voice import Voice
-from hsm_enrol.model import Desired, RunTool, Seen, Server
+from hsm_enrol.model import Desired, RunTool, Seen, Server, Step
 from hsm_enrol.plan import Former
 
 UNSPENT = "untried"
@@ -45,11 +45,21 @@ class PinUse:
     after_try: Callable[[str], None] = field(repr=False)
     begun: bool = field(default=False, init=False)
 
-    def begin(self) -> None:
-        """Note the try before it is made; once a run."""
+    def begin(self) -> str:
+        """Note the try before it is made, on disk once a run; give the state before it.
+
+        From here on it counts as tried: a tool that damages the conf, or a signal, may end the run in the middle.
+        """
         if not self.begun:
             self.before_try()
             self.begun = True
+        before, self.state = self.state, "tried"
+        return before
+
+    def end(self, reached: str) -> None:
+        """Note how it went."""
+        self.state = reached
+        self.after_try(reached)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +82,9 @@ class Join:
         seen = self.site.look(self.desired, self.former)
         with understood(self.site.conf):
             steps = plan.prelude(self.desired, seen)
-        for step in steps:
-            self.hand.carry_out(step, seen)  # type: ignore[arg-type]  # a prelude holds neither tools nor needs
-            seen = self._look_again(seen)
+        self._carry_out(steps, seen)
         self._register_servers()
+        self._trust_servers()
         listed = self._list_partitions()
         if self._group_is_there():
             return
@@ -89,9 +98,17 @@ class Join:
             return
         self._found_group(present)
 
-    def _look_again(self, seen: Seen) -> Seen:
-        again = self.site.look(self.desired, self.former)
-        return dataclasses.replace(again, uid=seen.uid, gid=seen.gid)
+    def _carry_out(self, steps: tuple[Step, ...], seen: Seen) -> None:
+        for step in steps:
+            self.hand.carry_out(step, seen)  # type: ignore[arg-type]  # a prelude holds neither tools nor needs
+            seen = self.site.look(self.desired, self.former)
+
+    def _trust_servers(self) -> None:
+        """Put right what `addServer` does not: an appliance that was registered before, by another certificate."""
+        seen = self.site.look(self.desired, self.former)
+        with understood(self.site.conf):
+            steps = plan.trust(self.desired, seen, self.former)
+        self._carry_out(steps, seen)
 
     def _register_servers(self) -> None:
         try:
@@ -168,17 +185,20 @@ class Join:
 
         Raises PinRefused on the first refusal: no other tool gets the PIN then.
         """
-        self.pin.begin()
+        before = self.pin.begin()
         objects: list[str] = []
         bench = dataclasses.replace(self.bench, question=_listening(self.bench, objects))
         step = RunTool(tool=tool, words=words, asks_pin=True, may_change=luna.MAY_GROUP)
-        ran = self.hand.tool(step, bench, self.pin.value)
+        try:
+            ran = self.hand.tool(step, bench, self.pin.value)
+        except EnrolError:
+            self.pin.end("tried")  # also where an earlier member took it: about this one nothing is known
+            raise
         changed = self._members()
         there = member in changed if member else bool(changed)
         done = ran.status == 0 and not luna.is_error(ran.output) and there
         refused = ran.pin_sent and luna.pin_refused(ran.after_pin)
-        self.pin.state = pin_state(self.pin.state, ran, done=done, refused=refused)
-        self.pin.after_try(self.pin.state)
+        self.pin.end(pin_state(before, ran, done=done, refused=refused))
         if refused:
             raise PinRefused(pin_id=self.pin.id or "")
         if done:

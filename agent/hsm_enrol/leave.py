@@ -10,22 +10,32 @@ import dataclasses
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
-from hsm_enrol import deliver, java_security
+from hsm_enrol import chrystoki, deliver, java_security
 from hsm_enrol.at_work import Run, recover
 from hsm_enrol.ca_file import with_certificates
 from hsm_enrol.departure import departure
-from hsm_enrol.errors import CannotWrite, EnrolError, RecordDamaged
+from hsm_enrol.errors import CannotWrite, ClientMissing, ConfStale, EnrolError, Interrupted, RecordDamaged
 from hsm_enrol.host import files, signals, state, undo
 from hsm_enrol.host.act import Hand
-from hsm_enrol.host.conf_file import read_conf
-from hsm_enrol.host.folders import below, errno_name, real_path
+from hsm_enrol.host.conf_file import Moved
+from hsm_enrol.host.folders import below, errno_name, follow, real_path
 from hsm_enrol.host.lock import Lock
-from hsm_enrol.host.site import Site, changes_between, understood, with_changes
+from hsm_enrol.host.site import LOOKS, Site, changes_between, understood, with_changes
 from hsm_enrol.model import Desired, EditConf, Present, PutFile, Seen, Step, der_of, describe
-from hsm_enrol.record import Record
+from hsm_enrol.places import PREFIXES
+from hsm_enrol.record import PATH as RECORD
+from hsm_enrol.record import PinMemory, Record
 
+_STATE = (
+    state.OWNER_KEY,
+    state.PENDING,
+    deliver.PIN_CREDENTIAL,
+    deliver.PIN_FILE,
+    deliver.HA_ENV,
+)
 _OURS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}-[0-9a-f]{12}(Key)?\.pem", re.ASCII)
 
 
@@ -36,9 +46,11 @@ def leave(run: Run) -> Desired | None:
         with signals.held():
             recover(root, run.voice)
         record = state.read_record(root)
-        installed = record.installed if record else None
+        installed = record.installed or record.image if record else None
         if record is not None and installed is not None:
-            _take_out(run, Site.of(run.settings), record, installed)
+            _take_out_undisturbed(run, Site.of(run.settings), record, installed)
+        elif record is not None and _spent(record) is None:
+            files.remove_file(RECORD, root=root)
         for path in (state.OWNER_KEY, state.PENDING):
             files.drop_file(path, root=root)
         return installed
@@ -56,17 +68,27 @@ def generalize(run: Run) -> Desired | None:
         run.voice.warn("the record is damaged; what it named is left in Chrystoki.conf")
         installed = None
     with Lock(below(root, state.LOCK)):
-        for path in (deliver.PIN_CREDENTIAL, deliver.PIN_FILE, deliver.HA_ENV, f"{state.STATE}/record.json"):
-            files.drop_file(path, root=root)
-        for path in _pairs_of_ours(run):
+        for path in (*_STATE, *_pairs_of_ours(run)):
             run.voice.detail(f"remove {path}")
             files.drop_file(path, root=root)
+        for folder in _folders_of_ours(run):
+            files.sweep(folder, root=root)
+        files.remove_file(RECORD, root=root)
         _remove_folder(below(root, state.STATE))
     return installed
 
 
+def _take_out_undisturbed(run: Run, site: Site, record: Record, installed: Desired) -> None:
+    """Look again when another program writes meanwhile. Raises ConfStale when it does not stop."""
+    for _ in range(LOOKS):
+        with suppress(Moved):
+            _take_out(run, site, record, installed)
+            return
+    raise ConfStale(path=site.conf)
+
+
 def _take_out(run: Run, site: Site, record: Record, installed: Desired) -> None:
-    seen = site.look(installed, record.former)
+    seen = _look(run, site, record, installed)
     conf, edits = _edits(site, record, installed, seen)
     gone = _superseded(site, installed, seen)
     with signals.held(), undo.begin(state.STATE, watch=site.at_risk(installed, seen), drop=gone, root=site.root) as tx:
@@ -78,26 +100,50 @@ def _take_out(run: Run, site: Site, record: Record, installed: Desired) -> None:
             changes_between=partial(changes_between, site.conf),
         )
         for step in (*edits, *conf):
+            if name := signals.pending():
+                raise Interrupted(signal=name)
             run.voice.detail(describe(step))
             hand.carry_out(step, seen)  # type: ignore[arg-type]  # file steps only
-        spent = record.pin if record.pin is not None and record.pin.state in {"tried", "refused"} else None
+        spent = _spent(record)
         left = dataclasses.replace(
-            record, tx=tx.tx, installed=None, installed_at="", receipt_due=None, witness=(), before=None, pin=spent
+            record,
+            tx=tx.tx,
+            installed=None,
+            installed_at="",
+            image=None,
+            receipt_due=None,
+            witness=(),
+            before=None,
+            pin=spent,
         )
         tx.commit(left.to_bytes())
     if spent is None:
         # After the journal: the other way round a crash between the two would undo a departure that is done.
-        files.drop_file(f"{state.STATE}/record.json", root=site.root)
+        files.remove_file(RECORD, root=site.root)
+
+
+def _spent(record: Record) -> PinMemory | None:
+    """Give the memory that outlives a departure: of a PIN that must not be tried here again."""
+    return record.pin if record.pin is not None and record.pin.state in {"tried", "refused"} else None
+
+
+def _look(run: Run, site: Site, record: Record, installed: Desired) -> Seen:
+    """Look as joining does; a client that is gone meanwhile is no reason to keep its key."""
+    try:
+        return site.look(installed, record.former)
+    except ClientMissing as error:
+        run.voice.warn(f"{error.fault()}; what is ours is removed all the same")
+        return site.look_without_conf(installed, record.former)
 
 
 def _edits(site: Site, record: Record, installed: Desired, seen: Seen) -> tuple[list[Step], list[Step]]:
     """Give the edit of the conf, and those of files that stay without us."""
     conf: list[Step] = []
-    with understood(site.conf):
-        text = read_conf(site.conf, site.root).text
-        changes = tuple(departure(text, installed, record.before or {}))
-    if changes:
-        conf.append(EditConf(path=site.conf, changes=changes))
+    if isinstance(seen.conf, Present):
+        with understood(site.conf):
+            changes = tuple(departure(chrystoki.decode(seen.conf.content), installed, record.before or {}))
+        if changes:
+            conf.append(EditConf(path=site.conf, changes=changes))
     rest: list[Step] = []
     rewrite: list[tuple[str, Callable[[bytes], bytes]]] = [(installed.paths.ca_file, partial(_without_ours, installed))]
     rewrite += [(path, partial(_without_provider, path)) for path in installed.paths.java]
@@ -128,14 +174,24 @@ def _superseded(site: Site, installed: Desired, seen: Seen) -> tuple[str, ...]:
 
 
 def _pairs_of_ours(run: Run) -> list[str]:
-    """Find pairs under names that only this agent gives, in the folder where the conf or the client has pairs."""
+    """Find pairs under names that only this agent gives, in the folders where the conf or the client has pairs."""
+    found = []
+    for folder in _folders_of_ours(run):
+        with suppress(OSError):
+            names = os.listdir(below(run.settings.root, folder))
+            found += [f"{folder}/{name}" for name in sorted(names) if _OURS.fullmatch(name)]
+    return found
+
+
+def _folders_of_ours(run: Run) -> tuple[str, ...]:
+    """Give the folders in which this agent writes. Without a client, those where clients have their pairs."""
     site = Site.of(run.settings)
     try:
-        folder = os.path.dirname(site.paths("any", "").cert)
-        names = os.listdir(below(site.root, folder))
-    except (EnrolError, OSError):
-        return []
-    return [f"{folder}/{name}" for name in sorted(names) if _OURS.fullmatch(name)]
+        paths = site.paths("any", "")
+    except EnrolError:
+        return tuple(f"{prefix}/cert/{kind}" for prefix in PREFIXES for kind in ("client", "server"))
+    conf = follow(below(site.root, site.conf), site.root).path
+    return tuple(dict.fromkeys((os.path.dirname(paths.cert), paths.server_dir, os.path.dirname(conf))))
 
 
 def _remove_folder(path: str) -> None:

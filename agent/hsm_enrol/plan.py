@@ -43,6 +43,7 @@ class Former:
     label: str | None = None
     cert: str | None = None
     key: str | None = None
+    java: tuple[str, ...] = ()
 
 
 NOTHING = Former()
@@ -73,7 +74,12 @@ def conf_text(desired: Desired, seen: Seen) -> str:
 def prelude(desired: Desired, seen: Seen) -> tuple[Step, ...]:
     """Give what the Luna tools want in place before they run: the pair, and the conf naming it."""
     conf = chrystoki.parse(conf_text(desired, seen))
-    wanted = {"ClientCertFile": desired.paths.cert, "ClientPrivKeyFile": desired.paths.key, "NetClient": "1"}
+    wanted = {
+        "ClientCertFile": desired.paths.cert,
+        "ClientPrivKeyFile": desired.paths.key,
+        "ServerCAFile": desired.paths.ca_file,
+        "NetClient": "1",
+    }
     changes = tuple(
         Change(section=CLIENT, key=key, old=chrystoki.get(conf, CLIENT, key), new=value)
         for key, value in wanted.items()
@@ -83,6 +89,11 @@ def prelude(desired: Desired, seen: Seen) -> tuple[Step, ...]:
     return (*pair_steps(desired, seen), *edit)
 
 
+def trust(desired: Desired, seen: Seen, former: Former = NOTHING) -> tuple[Step, ...]:
+    """Give what is still to be done so that each appliance is known by the certificate that the bundle has."""
+    return (*_server_steps(desired, seen), *_ca_steps(desired, seen, former, conf_text(desired, seen)))
+
+
 def paths_to_look_at(desired: Desired, former: Former, text: str) -> tuple[str, ...]:
     """Give every path that a plan may want to know about, the conf apart."""
     paths = desired.paths
@@ -90,7 +101,7 @@ def paths_to_look_at(desired: Desired, former: Former, text: str) -> tuple[str, 
     names += [one.name for one in chrystoki.servers(chrystoki.parse(text)).values()]
     certificates = [paths.server_cert(name) for name in names if "/" not in name]
     old = [path for path in (former.cert, former.key) if path]
-    return tuple(dict.fromkeys([paths.cert, paths.key, paths.ca_file, *certificates, *old]))
+    return tuple(dict.fromkeys([paths.cert, paths.key, paths.ca_file, *certificates, *old, *former.java]))
 
 
 def leftovers(desired: Desired, seen: Seen, former: Former) -> tuple[str, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hsm_enrol import luna
 from hsm_enrol.errors import NoSlots, NotProven
+from hsm_enrol.host.ntls import Knock
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.join import RunPlain, show_groups
 from hsm_enrol.model import Desired, RunTool
@@ -20,10 +22,11 @@ class Proof:
     alive: tuple[str, ...]
 
 
-def prove(desired: Desired, run: RunPlain, voice: Voice) -> Proof:
+def prove(desired: Desired, run: RunPlain, voice: Voice, knocks: Callable[[], Sequence[Knock]]) -> Proof:
     """Ask `verify` and `haAdmin show`, or `hagroup listGroups`. Raises NoSlots, NotProven, ToolTimeout, ClientMissing.
 
     A text that is not understood proves nothing. Under HAOnly `verify` may hide members; alive rows count then.
+    When a member is down the appliances are knocked at, so that the warnings name what stands behind it.
     """
     voice.step("prove", "vtl verify, and the group as the client shows it")
     verified = run(RunTool(tool="vtl", words=luna.verify()))
@@ -36,7 +39,20 @@ def prove(desired: Desired, run: RunPlain, voice: Voice) -> Proof:
         raise NoSlots
     if shown is None:
         raise NotProven(label=desired.ha.label)
-    for serial in desired.ha.members:
-        if serial not in alive:
-            voice.warn(f"member {serial} of {desired.ha.label} is down")
+    _warn_of_dead(desired, alive, voice, knocks)
     return Proof(serial=shown.number, slot=shown.slot, alive=alive)
+
+
+def _warn_of_dead(
+    desired: Desired, alive: tuple[str, ...], voice: Voice, knocks: Callable[[], Sequence[Knock]]
+) -> None:
+    dead = [one for one in desired.ha.members if one not in alive]
+    for serial in dead:
+        voice.warn(f"member {serial} of {desired.ha.label} is down")
+    if not dead:
+        return
+    faults = [one for one in knocks() if one.fault]
+    for one in faults:
+        voice.warn(f"appliance {one.line()}")
+    if not faults:
+        voice.warn("TLS stands with every appliance: look at `ntls ipcheck`, NAT and the partition's assignment")

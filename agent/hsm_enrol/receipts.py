@@ -13,7 +13,13 @@ from hsm_enrol.wire.answer import Answer
 from hsm_enrol.wire.receipt import Receipt, sign_receipt
 
 PATIENCE = 30.0  # seconds for a last word: what it is about has happened, and `refresh` can say it later
-_BY_REASON = {"no_slots": "no_slots", "pin_refused": "pin_refused", "interrupted": "interrupted"}
+_BY_REASON = {
+    "no_slots": "no_slots",
+    "appliances_unreachable": "no_slots",
+    "certificate_not_accepted": "no_slots",
+    "pin_refused": "pin_refused",
+    "interrupted": "interrupted",
+}
 _BY_STATUS = {
     69: "tool_failed",
     73: "cannot_write",

@@ -56,13 +56,17 @@ class ReceiptDue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """The whole file. `before` holds the shared keys of the conf as they were before the first installation."""
+    """The whole file. `before` holds the shared keys of the conf as they were before the first installation.
+
+    `image`: what a run of another instance left here, in an image that this instance was made of; ours to clean up.
+    """
 
     agent: str
     instance_id: str
     tx: str
     installed: Desired | None = None
     installed_at: str = ""
+    image: Desired | None = None
     pin: PinMemory | None = None
     receipt_due: ReceiptDue | None = None
     before: Mapping[str, str | None] | None = None
@@ -71,10 +75,21 @@ class Record:
     @property
     def former(self) -> Former:
         """Give what is ours on this host."""
-        if self.installed is None:
+        one = self.installed or self.image
+        if one is None:
             return NOTHING
-        one = self.installed
-        return Former(servers=one.servers, label=one.ha.label, cert=one.paths.cert, key=one.paths.key)
+        paths = one.paths
+        return Former(servers=one.servers, label=one.ha.label, cert=paths.cert, key=paths.key, java=paths.java)
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether nothing is in it that anybody could miss."""
+        return (self.installed, self.image, self.pin, self.receipt_due) == (None, None, None, None)
+
+    def for_clone(self, agent: str, instance_id: str, tx: str) -> Record:
+        """Give the record that an instance made of this one's image begins with."""
+        image = self.installed or self.image
+        return Record(agent=agent, instance_id=instance_id, tx=tx, image=image, before=self.before)
 
     def to_bytes(self) -> bytes:
         """Write the file."""
@@ -91,6 +106,8 @@ class Record:
             found["receipt_due"] = _members(self.receipt_due)
         if self.before is not None:
             found["before"] = dict(self.before)
+        if self.image is not None:
+            found["image"] = _desired_to_json(self.image)
         if self.installed is not None:
             found["installed"] = {"at": self.installed_at, **_desired_to_json(self.installed)}
         return json.dumps(found, indent=1, sort_keys=True).encode() + b"\n"
@@ -102,13 +119,14 @@ class Record:
             found = json.loads(data)
             if found["schema"] != SCHEMA:
                 raise RecordDamaged(path=path)
-            installed = found.get("installed")
+            installed, image = found.get("installed"), found.get("image")
             record = cls(
                 agent=found["agent"],
                 instance_id=found["instance_id"],
                 tx=found["tx"],
                 installed=_desired_from_json(installed) if installed else None,
                 installed_at=installed["at"] if installed else "",
+                image=_desired_from_json(image) if image else None,
                 pin=PinMemory(**found["pin"]) if "pin" in found else None,
                 receipt_due=ReceiptDue(**found["receipt_due"]) if "receipt_due" in found else None,
                 before=found.get("before"),

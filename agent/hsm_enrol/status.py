@@ -96,10 +96,11 @@ def _read_files(site: Site, record: Record | None) -> Status:
         return Status(record=record, installed=None, cut_off=cut_off, asking=asking)
     drift, faults = [], []
     try:
-        seen = site.look(installed, record.former)
-        steps = site.plan(installed, record.former, seen)
+        desired = site.wanted_now(installed)
+        seen = site.look(desired, record.former)
+        steps = site.plan(desired, record.former, seen)
         with understood(site.conf):
-            steps += tuple(deliver.deliveries(installed, seen))
+            steps += tuple(deliver.deliveries(desired, seen, record.former))
         drift = [describe(one) if not isinstance(one, Need) else f"{one.path} is gone or damaged" for one in steps]
     except EnrolError as error:
         faults.append(error.fault())

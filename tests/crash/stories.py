@@ -1,4 +1,4 @@
-"""What is stopped at every system call: a transaction with a tool that writes in place, and whole installs."""
+"""What is stopped at every system call: a bare transaction, with a tool in it that writes in place."""
 
 import os
 from collections.abc import Callable
@@ -75,4 +75,4 @@ def recover_journal(root: Path) -> None:
     undo.settle(f"{root}/var/lib/hsm-enrol", root=str(root))
 
 
-STORIES = {"journal": Story(build=build_journal, act=act_journal, recover=recover_journal)}
+JOURNAL = Story(build=build_journal, act=act_journal, recover=recover_journal)

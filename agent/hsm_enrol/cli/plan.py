@@ -29,11 +29,11 @@ def show_plan(run: Run, *, as_json: bool) -> int:
     if record is None or record.installed is None:
         steps, diff = _first(site), ""
     else:
-        desired = record.installed
+        desired = site.wanted_now(record.installed)
         seen = site.look(desired, record.former)
         planned = site.plan(desired, record.former, seen)
         with understood(site.conf):
-            planned += tuple(deliver.deliveries(desired, seen))
+            planned += tuple(deliver.deliveries(desired, seen, record.former))
         steps, diff = [describe(step) for step in planned], _diff(site, planned)
     if as_json:
         print(json.dumps({"schema": 1, "ok": True, "status": 0, "steps": steps, "diff": diff}, indent=2))

@@ -44,7 +44,7 @@ def find_membership(at: Look, site: Site) -> Membership:
 def _knocks(site: Site, installed: Desired) -> Iterator[Knock]:
     cert, key = below(site.root, installed.paths.cert), below(site.root, installed.paths.key)
     for one in installed.servers:
-        fault = knock(one.address, one.port, one.certificate, cert_file=cert, key_file=key)
+        _, fault = knock(one.address, one.port, one.certificate, cert_file=cert, key_file=key)
         yield Knock(address=one.address, port=one.port, fault=fault)
 
 

@@ -7,12 +7,21 @@ import subprocess
 import threading
 from contextlib import suppress
 
-from hsm_enrol.errors import ToolFailed
+from hsm_enrol.errors import CredentialsMissing, ToolFailed
 from hsm_enrol.host.folders import below, errno_name
 
 PROGRAM = "/usr/bin/systemd-creds"
 NAME = "partition-pin"
 LIMIT = 30.0  # seconds; a TPM takes a few, a host key 6 ms
+
+
+def must_be_there(pin: str, root: str = "") -> None:
+    """Prove that the PIN can be sealed, before anybody is asked for one; `pin` is deliver.pin. CredentialsMissing.
+
+    Without a credential nobody could give the PIN back after a reboot: the verifier serves a bundle once.
+    """
+    if pin != "none" and not os.access(below(root, PROGRAM), os.X_OK):
+        raise CredentialsMissing(pin=pin, path=PROGRAM)
 
 
 def encrypt(pin: bytearray, *, root: str = "") -> bytes:

@@ -216,6 +216,17 @@ def drop_file(path: str, *, root: str = "") -> None:
             return
 
 
+def remove_file(path: str, *, root: str = "") -> None:
+    """Unlink a file that holds no secret; nothing there is fine. Whole or gone: it is never seen as zeros.
+
+    Raises CannotWrite, UnsafeFolder.
+    """
+    absent_is_fine = suppress(FileNotFoundError, NotADirectoryError)
+    with _writing(path), absent_is_fine, open_folder(os.path.dirname(path), root) as folder:
+        os.unlink(os.path.basename(path), dir_fd=folder)
+        os.fsync(folder)
+
+
 def wipe(folder: int, name: str) -> None:
     """Overwrite a regular file of ours with zeros, then unlink it. One with a second name is only unlinked.
 
@@ -290,8 +301,10 @@ def fsync_file(path: str, *, root: str = "") -> None:
 
 
 def sweep(folder: str, *, root: str = "") -> int:
-    """Remove what killed runs left in `folder`, under the lock: our regular files with our names, whatever their age.
+    """Remove what killed runs left in `folder`, under the lock: files and links with our names, whatever their age.
 
+    Whoever owns them: a copy kept for an undo has its original's owner. In a sticky folder a stranger can give a file
+    such a name; then it is that stranger's own loss, for one with a second name is not written to.
     Gives how many. A folder that is not there has no litter. Raises CannotWrite, UnsafeFolder.
     """
     count = 0
@@ -300,10 +313,10 @@ def sweep(folder: str, *, root: str = "") -> int:
             with open_folder(folder, root) as descriptor:
                 for name in filter(OURS.match, os.listdir(descriptor)):
                     status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                    if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+                    if stat.S_ISREG(status.st_mode):
                         wipe(descriptor, name)
                         count += 1
-                    elif stat.S_ISLNK(status.st_mode) and status.st_uid == os.geteuid():
+                    elif stat.S_ISLNK(status.st_mode):
                         os.unlink(name, dir_fd=descriptor)
                         count += 1
                 if count:

@@ -31,8 +31,8 @@ def expiry_of(certificate: object) -> float | None:
     return float(ssl.cert_time_to_seconds(until)) if isinstance(until, str) else None
 
 
-def knock(address: str, port: int, certificate: str, *, cert_file: str, key_file: str) -> str:
-    """Try an appliance's TLS with our pair; "" when it stands, else why not in our words.
+def knock(address: str, port: int, certificate: str, *, cert_file: str, key_file: str) -> tuple[bool, str]:
+    """Try an appliance's TLS with our pair: whether it took the connection, and "" or why TLS does not stand.
 
     Its certificate is pinned as it is and no name is compared, as the client does (NTLS). With TLS 1.3 a server refuses
     a client's certificate only after the handshake, so it is listened to for a moment.
@@ -45,25 +45,26 @@ def knock(address: str, port: int, certificate: str, *, cert_file: str, key_file
         context.load_verify_locations(cadata=certificate)
         context.load_cert_chain(cert_file, key_file)
     except (OSError, ValueError) as error:
-        return "our own pair cannot be read" if not isinstance(error, ssl.SSLError) else "our own pair does not match"
+        same = isinstance(error, ssl.SSLError)
+        return False, "our own pair does not match" if same else "our own pair cannot be read"
+    reached = False
     try:
-        with (
-            socket.create_connection((address, port), timeout=PATIENCE) as plain,
-            context.wrap_socket(plain) as secured,
-        ):
-            secured.settimeout(REFUSAL)
-            return "" if _stays(secured) else "it hangs up after the handshake"
+        with socket.create_connection((address, port), timeout=PATIENCE) as plain:
+            reached = True
+            with context.wrap_socket(plain) as secured:
+                secured.settimeout(REFUSAL)
+                return reached, "" if _stays(secured) else "it hangs up after the handshake"
     except ssl.SSLCertVerificationError as error:
         expired = error.verify_code == CERT_HAS_EXPIRED
-        return "its certificate is expired" if expired else "its certificate is not the one in the bundle"
+        return reached, "its certificate is expired" if expired else "its certificate is not the one in the bundle"
     except ssl.SSLError:
-        return "it does not accept our client certificate"
+        return reached, "it does not accept our client certificate"
     except socket.gaierror:
-        return "its name is not known here"
+        return reached, "its name is not known here"
     except TimeoutError:
-        return "no answer in time"
+        return False, "no answer in time"  # also where something took the connection and said nothing
     except OSError as error:
-        return os.strerror(error.errno) if error.errno else "the connection broke"
+        return reached, os.strerror(error.errno) if error.errno else "the connection broke"
 
 
 def _stays(secured: ssl.SSLSocket) -> bool:

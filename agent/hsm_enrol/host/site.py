@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from hsm_enrol.record import PATH as RECORD
 from hsm_enrol.settings import LunaSettings, Settings
 
 DEFAULT_TOOL_TIMEOUT = LunaSettings.__dataclass_fields__["tool_timeout"].default
+LOOKS = 3  # times that another writer's change makes us look and plan again
 ALONE, EACH_SERVER = 10.0, 25.0  # seconds a tool may take, and per appliance (the client's ReceiveTimeout is 20 s)
 
 
@@ -88,7 +90,13 @@ class Site:
 
     def look(self, desired: Desired, former: Former) -> Seen:
         """Look at everything that a plan may want to know. Raises CannotTell, NotUnderstood, ClientMissing."""
-        text = read_conf(self.conf, self.root).text
+        return self._look(desired, former, read_conf(self.conf, self.root).text)
+
+    def look_without_conf(self, desired: Desired, former: Former) -> Seen:
+        """Look at all the rest when the conf is gone. Raises CannotTell."""
+        return self._look(desired, former, "")
+
+    def _look(self, desired: Desired, former: Former, text: str) -> Seen:
         with understood(self.conf):
             paths = plan.paths_to_look_at(desired, former, text)
         seen = observe(self.settings, self.conf, (*paths, *delivered_paths(desired, self.settings)))
@@ -99,6 +107,11 @@ class Site:
         """Give the steps that are still needed."""
         with understood(self.conf):
             return plan.make_plan(desired, seen, former)
+
+    def wanted_now(self, installed: Desired) -> Desired:
+        """Give the recorded state with what the settings say today: a changed list of java.security files counts."""
+        paths = dataclasses.replace(installed.paths, java=self.settings.deliver.java_security)
+        return dataclasses.replace(installed, paths=paths)
 
     def at_risk(self, desired: Desired, seen: Seen) -> tuple[str, ...]:
         """Give, as paths on disk, every file, link and missing folder that this run or a Luna tool may touch."""
