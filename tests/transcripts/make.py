@@ -7,10 +7,11 @@ sentence changes: that is what they are for.
 from __future__ import annotations
 
 import io
-import json
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from hsm_enrol.cli.main import error_as_json
+from hsm_enrol.cli.out import show_json
 from hsm_enrol.errors import EnrolError, catalogue
 from hsm_enrol.host.terminal import Terminal
 from hsm_enrol.host.voice import Voice
@@ -101,7 +102,9 @@ def on_a_terminal(error: EnrolError) -> str:
 
 def in_json(error: EnrolError) -> str:
     """Give what --json prints."""
-    return json.dumps(error_as_json(error), indent=2) + "\n"
+    with redirect_stdout(io.StringIO()) as told:
+        show_json(error_as_json(error), status=error.status)
+    return told.getvalue()
 
 
 if __name__ == "__main__":

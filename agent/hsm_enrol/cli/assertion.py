@@ -7,6 +7,7 @@ import time
 
 from hsm_enrol.ask import Question, answer_keys, make_assertion
 from hsm_enrol.at_work import Run, open_imds
+from hsm_enrol.cli.out import show_json
 from hsm_enrol.host import state
 from hsm_enrol.host.state import Owner
 from hsm_enrol.wire.keys import generate_key
@@ -16,8 +17,11 @@ from hsm_enrol.wire.seal import SealPrivateKey
 NO_NONCE = "not-asked-for-a-nonce--"
 
 
-def show_assertion(run: Run) -> int:
-    """Print the assertion as JSON. Nonce and seal key are made up, and so is the owner key where there is none yet."""
+def show_assertion(run: Run, *, as_json: bool) -> int:
+    """Print the assertion, bare or as a member of --json's object.
+
+    Nonce and seal key are made up, and so is the owner key where there is none yet.
+    """
     settings = run.settings
     imds = open_imds(run)
     try:
@@ -41,5 +45,8 @@ def show_assertion(run: Run) -> int:
         challenge=Challenge(nonce=NO_NONCE, expires_in=0, server_time=int(now)),
         now=now,
     )
-    print(json.dumps(request.masked(), indent=2))
+    if as_json:
+        show_json({"assertion": request.masked()})
+    else:
+        print(json.dumps(request.masked(), indent=2))
     return 0

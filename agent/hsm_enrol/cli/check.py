@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 
 from hsm_enrol.check import check
 from hsm_enrol.checks.finding import FAIL, OK, WARN, Finding
+from hsm_enrol.cli.out import GREEN, RED, YELLOW, paint, show_json, wrapped
 from hsm_enrol.facts.look import Look
 from hsm_enrol.host.printable import printable
 
 PASSED, FAILED = 0, 1
+MARGIN = " " * 20
+_COLOURS = {OK: GREEN, WARN: YELLOW, FAIL: RED}
 
 
 def show_check(look: Look, *, as_json: bool) -> int:
     """Print the list; 1 when something in it fails."""
     found = check(look)
     status = FAILED if any(one.level == FAIL for one in found) else PASSED
-    print(json.dumps(as_members(found, status), indent=2) if as_json else "\n".join(as_lines(found)))
+    if as_json:
+        show_json(as_members(found), status=status)
+    else:
+        print("\n".join(as_lines(found)))
     return status
 
 
-def as_members(found: Sequence[Finding], status: int) -> dict[str, object]:
-    """Give schema 1 of `check --json`."""
+def as_members(found: Sequence[Finding]) -> dict[str, object]:
+    """Give what `check --json` tells."""
     return {
-        "schema": 1,
-        "ok": status == PASSED,
-        "status": status,
         "findings": [
             {"about": one.about, "level": one.level, "line": one.line, "hint": one.hint, "reason": one.reason}
             for one in found
@@ -39,8 +41,10 @@ def as_lines(found: Sequence[Finding]) -> list[str]:
     """Give the lines for a person."""
     lines = []
     for one in found:
-        lines.append(f"{one.level:<5} {one.about:<13} {printable(one.line)}")
+        level = paint(f"{one.level:<5}", _COLOURS[one.level])
+        first, *more = wrapped(printable(one.line), f"{'':5} {one.about:<13} ", MARGIN)
+        lines += [level + first[5:], *more]
         if one.hint:
-            lines.append(f"{'':19} hint: {printable(one.hint)}")
+            lines += wrapped(f"hint: {printable(one.hint)}", MARGIN, MARGIN + " " * 6)
     counts = Counter(one.level for one in found)
     return [*lines, f"{counts[OK]} ok, {counts[WARN]} warn, {counts[FAIL]} fail"]

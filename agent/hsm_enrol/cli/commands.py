@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable
 from typing import Any
 
+from hsm_enrol.cli.out import show_json
 from hsm_enrol.errors import EnrolError, NotRoot, TryLater
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.settings import load
@@ -40,21 +40,15 @@ def _end(args: argparse.Namespace, voice: Voice, outcome: Any) -> int:
     }
     voice.done(outcome.how, f"{words[outcome.how]}: serial {desired.serial} in group {desired.ha.label}{slot}")
     if args.json:
-        print(
-            json.dumps(
-                {
-                    "schema": 1,
-                    "ok": True,
-                    "status": 0,
-                    "outcome": outcome.how,
-                    "instance": outcome.instance,
-                    "serial": desired.serial,
-                    "group": desired.ha.label,
-                    "slot": desired.ha.slot,
-                    "members": list(desired.ha.members),
-                },
-                indent=2,
-            )
+        show_json(
+            {
+                "outcome": outcome.how,
+                "instance": outcome.instance,
+                "serial": desired.serial,
+                "group": desired.ha.label,
+                "slot": desired.ha.slot,
+                "members": list(desired.ha.members),
+            }
         )
     return 0
 
@@ -72,6 +66,9 @@ def enrol(args: argparse.Namespace, voice: Voice) -> int:
     if args.reason == "boot" and (quiet := backoff.read_quiet(args.root, args.config)) and quiet.remaining:
         voice.say(f"refused before ({quiet.fault}); the next question is due in {quiet.remaining / 60:.0f} min")
         voice.say("`hsm-enrol enrol` by hand asks now")
+        if args.json:
+            told = {"reason": quiet.reason, "fault": quiet.fault, "seconds": round(quiet.remaining)}
+            show_json({"outcome": "quiet", **told}, status=quiet.status)
         return quiet.status
     try:
         outcome = story.enrol(run)
@@ -100,6 +97,8 @@ def refresh(args: argparse.Namespace, voice: Voice) -> int:
         if later.facts["reason"] != "hold":
             raise
         voice.say("the verifier holds this group's new PIN until one instance has tried it; next time")
+        if args.json:
+            show_json({"outcome": "held", "reason": "hold"})
         return 0
 
 
@@ -123,8 +122,7 @@ def _gone(args: argparse.Namespace, voice: Voice, installed: Any) -> int:
     else:
         voice.done("left", f"left group {installed.ha.label}; applications that hold sessions have to be restarted")
     if args.json:
-        left = installed.ha.label if installed is not None else None
-        print(json.dumps({"schema": 1, "ok": True, "status": 0, "left": left}, indent=2))
+        show_json({"outcome": "left", "group": None if installed is None else installed.ha.label})
     return 0
 
 
@@ -148,7 +146,7 @@ def assertion(args: argparse.Namespace, voice: Voice) -> int:
     """Show what would be sent."""
     from hsm_enrol.cli.assertion import show_assertion  # noqa: PLC0415
 
-    return show_assertion(_run_of(args, voice))
+    return show_assertion(_run_of(args, voice), as_json=args.json)
 
 
 def explain(args: argparse.Namespace, _: Voice) -> int:

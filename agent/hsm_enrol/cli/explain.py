@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
-import textwrap
 from collections.abc import Iterator
 
+from hsm_enrol.cli.out import show_json, wrapped
 from hsm_enrol.errors import Usage
 from hsm_enrol.explain import Explained, explain, words
 
-WIDTH = 80
 _SAID_BY = {
     "status": "exit status",
     "fault": "fault",
@@ -26,9 +24,7 @@ def show_meaning(word: str, *, as_json: bool) -> int:
         near = difflib.get_close_matches(word, words(), n=1)
         raise Usage(fault=f"no reason, status or message id is called {word!r}" + (f"; {near[0]}?" if near else ""))
     if as_json:
-        print(
-            json.dumps({"schema": 1, "ok": True, "status": 0, "meanings": [_members(one) for one in found]}, indent=2)
-        )
+        show_json({"meanings": [_members(one) for one in found]})
     else:
         print("\n\n".join("\n".join(_lines(one)) for one in found))
     return 0
@@ -50,18 +46,16 @@ def _members(one: Explained) -> dict[str, object]:
 def _lines(one: Explained) -> Iterator[str]:
     """Give the lines for a person; what is to be typed is never broken."""
     yield f"{one.word} ({_SAID_BY[one.kind]})"
-    yield from _wrapped("happened", one.happened)
-    yield from _wrapped("means" if one.kind == "event" else "do", one.do)
+    yield from _labelled("happened", one.happened)
+    yield from _labelled("means" if one.kind == "event" else "do", one.do)
     if one.then:
         yield f"  {'next':<12}{one.then}"
     if one.status is not None and one.kind != "status":
         yield f"  {'exit status':<12}{one.status}"
     if one.message_id:
         yield f"  {'MESSAGE_ID':<12}{one.message_id}"
-    yield from _wrapped("reasons", " ".join(one.reasons))
+    yield from _labelled("reasons", " ".join(one.reasons))
 
 
-def _wrapped(label: str, text: str) -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=f"  {label:<12}", subsequent_indent=" " * 14, break_on_hyphens=False
-    )
+def _labelled(label: str, text: str) -> list[str]:
+    return wrapped(text, f"  {label:<12}", " " * 14)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import json
 import os
 import resource
 import traceback
@@ -12,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import hsm_enrol
+from hsm_enrol.cli.out import show_json
 from hsm_enrol.errors import EnrolError, Internal, Usage
 from hsm_enrol.host.voice import Voice, open_voice
 from hsm_enrol.settings import DEFAULT_PATH
@@ -60,16 +60,13 @@ def _run(args: argparse.Namespace, voice: Voice) -> int:
 def _fail(error: EnrolError, voice: Voice, *, as_json: bool) -> int:
     voice.fail(error)
     if as_json:
-        print(json.dumps(error_as_json(error), indent=2))
+        show_json(error_as_json(error), status=error.status)
     return error.status
 
 
 def error_as_json(error: EnrolError) -> dict[str, Any]:
-    """Give the error part of --json's schema 1."""
+    """Give what --json tells of a failure."""
     return {
-        "schema": 1,
-        "ok": False,
-        "status": error.status,
         "reason": error.reason,
         "fault": error.fault(),
         "hint": error.advice(),

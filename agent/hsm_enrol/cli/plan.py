@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
-import sys
 
 from hsm_enrol import deliver
 from hsm_enrol.at_work import Run
+from hsm_enrol.cli.out import BOLD, CYAN, GREEN, RED, paint, show_json, visible, wrapped
 from hsm_enrol.host import state
 from hsm_enrol.host.conf_file import read_conf
 from hsm_enrol.host.folders import below
 from hsm_enrol.host.site import Site, understood, with_changes
 from hsm_enrol.model import EditConf, Step, describe
 
-_SECRET = re.compile(r"^([-+ ]?\s*(?!VirtualToken)\w*(?:secret|password|token|pin)\w*\s*=\s*)[^;]*", re.IGNORECASE)
-_COLOURS = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
+# By their names: the client's conf holds REST and STC credentials that are no business of whoever looks on.
+_SECRET = re.compile(
+    r"(\b(?!VirtualToken)\w*(?:secret|passw|passphrase|token|pin|credential|apikey)\w*\s*=\s*)[^;]*", re.IGNORECASE
+)
+_COLOURS = {"+": GREEN, "-": RED, "@": CYAN}
 
 
 def show_plan(run: Run, *, as_json: bool) -> int:
@@ -36,14 +38,14 @@ def show_plan(run: Run, *, as_json: bool) -> int:
             planned += tuple(deliver.deliveries(desired, seen, record.former))
         steps, diff = [describe(step) for step in planned], _diff(site, planned)
     if as_json:
-        print(json.dumps({"schema": 1, "ok": True, "status": 0, "steps": steps, "diff": diff}, indent=2))
+        show_json({"steps": steps, "diff": diff})
         return 0
     if not steps:
         print("nothing to do")
     for step in steps:
-        print(step)
+        print("\n".join(wrapped(visible(step), "", "    ")))
     for line in diff.splitlines():
-        print(_coloured(line))
+        print(paint(visible(line), BOLD if line.startswith(("---", "+++")) else _COLOURS.get(line[:1], "")))
     return 0
 
 
@@ -71,10 +73,3 @@ def _diff(site: Site, steps: tuple[Step, ...]) -> str:
     after = with_changes(site.conf, before, tuple(change for edit in edits for change in edit.changes))
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), site.conf, site.conf, n=2, lineterm="")
     return "".join(_SECRET.sub(r"\1(masked)", line) + "\n" for line in lines)
-
-
-def _coloured(line: str) -> str:
-    """Colour a diff line on a terminal, unless NO_COLOR says no."""
-    safe = line.encode("utf-8", "backslashreplace").decode()
-    colour = _COLOURS.get(line[:1], "") if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else ""
-    return f"{colour}{safe}\x1b[0m" if colour else safe

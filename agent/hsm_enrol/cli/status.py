@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 
+from hsm_enrol.cli.out import GREEN, RED, YELLOW, paint, show_json, wrapped
+from hsm_enrol.host.printable import printable
 from hsm_enrol.host.site import Site
 from hsm_enrol.settings import Settings
 from hsm_enrol.status import Status, read_status
 
 HEALTHY, UNHEALTHY = 0, 1
+LONGEST = 2000  # characters of one finding; a path may have 4,096
 
 
 def show_status(settings: Settings, *, as_json: bool, ask_tools: bool) -> int:
@@ -17,16 +19,17 @@ def show_status(settings: Settings, *, as_json: bool, ask_tools: bool) -> int:
     now = dt.datetime.now(dt.UTC)
     found = read_status(Site.of(settings), ask_tools=ask_tools)
     status = UNHEALTHY if found.problems(now) else HEALTHY
-    print(json.dumps(as_members(found, now), indent=2) if as_json else "\n".join(as_lines(found, now)))
+    if as_json:
+        show_json(as_members(found, now), status=status)
+    else:
+        print("\n".join(as_lines(found, now)))
     return status
 
 
 def as_members(found: Status, now: dt.datetime) -> dict[str, object]:
-    """Give schema 1 of `status --json`."""
+    """Give what `status --json` tells."""
     installed, record = found.installed, found.record
     members: dict[str, object] = {
-        "schema": 1,
-        "ok": not found.problems(now),
         "problems": list(found.problems(now)),
         "warnings": list(found.warnings(now)),
         "cut_off": found.cut_off,
@@ -62,10 +65,16 @@ def as_lines(found: Status, now: dt.datetime) -> list[str]:
             f"instance      {record.instance_id}",
             f"serial        {installed.serial}, installed {record.installed_at}",
             f"group         {installed.ha.label}, slot {slot}",
-            f"members       {members}",
-            f"appliances    {', '.join(one.address for one in installed.servers)}",
+            *_labelled("members", members),
+            *_labelled("appliances", ", ".join(one.address for one in installed.servers)),
             f"certificates  good until {until:%Y-%m-%d} ({(until - now).days} days)",
         ]
-    lines += [f"warning       {one}" for one in found.warnings(now)]
-    lines += [f"problem       {one}" for one in found.problems(now)]
-    return [*lines, "healthy" if not found.problems(now) else "not healthy"]
+    for one in found.warnings(now):
+        lines += [paint(line, YELLOW) for line in _labelled("warning", one)]
+    for one in found.problems(now):
+        lines += [paint(line, RED) for line in _labelled("problem", one)]
+    return [*lines, paint("healthy", GREEN) if not found.problems(now) else paint("not healthy", RED)]
+
+
+def _labelled(label: str, text: str) -> list[str]:
+    return wrapped(printable(text, LONGEST), f"{label:<14}", " " * 14)
