@@ -6,11 +6,12 @@ READY := $(VENV)/.ready
 NEEDS := setup.cfg verifier/setup.cfg pyproject.toml packaging/dev/constraints.txt packaging/dev/bootstrap.sh
 SOURCES := agent verifier lab tests
 
-.PHONY: help demo lab test check format deb rpm clean pictures
+.PHONY: help demo lab test bench check format deb rpm clean pictures
 
 help:
 	@echo "make demo    one instance from just booted to member of the HA slot, on stand-ins (under 2 minutes)"
 	@echo "make test    everything CI runs"
+	@echo "make bench   figures as ratios: one boot beside other ways, the verifier under load, a fleet of ten thousand"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make deb     Debian packages of agent and verifier, make rpm the agent's rpm; into dist/"
 	@echo "make lab     the stand-ins on loopback until Ctrl-C, addresses in .lab/lab.json"
@@ -48,6 +49,21 @@ test: check
 	@packaging/dev/postgres.sh
 	@packaging/dev/needs.sh chromium=chromium chromedriver=chromium-driver
 	@$(PY) -m pytest -q -n 4 --dist worksteal
+
+# ROUNDS, COUNT and INSTANCES make it shorter or longer; the machine should have nothing else to do.
+ROUNDS ?= 15
+COUNT ?= 2000
+INSTANCES ?= 10000
+BENCH := .bench/out
+
+bench: $(READY)
+	@packaging/dev/bench.sh $(PY)
+	@mkdir -p $(BENCH)
+	@$(PY) -m lab.scale --instances $(INSTANCES) --out $(BENCH)
+	@$(PY) -m lab.scale.real --out $(BENCH)
+	@$(PY) -m lab.bench.throughput --count $(COUNT) --out $(BENCH)
+	@$(PY) -m lab.bench.phases --out $(BENCH)
+	@$(PY) -m lab.bench.contest --rounds $(ROUNDS) --out $(BENCH)
 
 deb:
 	@packaging/dev/needs.sh lintian=lintian

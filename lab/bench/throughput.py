@@ -17,14 +17,17 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from hsm_enrol.wire.keys import public_to_pem
 from hsm_enrol.wire.seal import KEMS
+from lab import charts
 from lab.bench.asker import Facts
 from lab.bench.site import ROOT, AwsApart, Verifier, aws_apart, child_environment, verifier
 
+RESTART_EVERY = 1.5  # seconds
 WARM = 16  # enrolments before the clock starts: the PIN is proven, pools are open
 
 
@@ -171,50 +174,77 @@ def restarting(site: Verifier, times: int, between: float) -> Callable[[], None]
     return work
 
 
-HEADING = "clients  connections  enrolled    /s   p50 ms   p99 ms  answer p99   CPU ms: server  generator  AWS"
+HEADING = (
+    f"{'clients':>7} {'connections':11} {'/s':>5} {'p50 ms':>7} {'p99 ms':>7} "
+    f"{'CPU ms: server':>15} {'asker':>6} {'AWS':>5} {'MiB':>5}"
+)
 
 
 def line(one: Figures) -> str:
     """Write one run as a line of the table."""
     return (
-        f"{one.clients:7}  {one.connections:11}  {one.enrolled:8}"
-        f"  {one.per_second:4.0f}  {one.p50:7.1f}  {one.p99:7.1f}"
-        f"  {one.answer_p99:10.1f}  {one.server_cpu:14.2f}  {one.generator_cpu:9.2f}  {one.aws_cpu:4.2f}"
+        f"{one.clients:7} {one.connections:11} {one.per_second:5.0f} {one.p50:7.1f} {one.p99:7.1f} "
+        f"{one.server_cpu:15.2f} {one.generator_cpu:6.2f} {one.aws_cpu:5.2f} {one.server_peak_mib:5.0f}"
+        + (f"\n{'':7} not at once: {one.broken}" if one.broken else "")
     )
 
 
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(prog="throughput", description=__doc__)
-    parser.add_argument("--count", type=int, default=1500, help="enrolments at each number of clients")
+    parser.add_argument("--count", type=int, default=1500, help="enrolments at 64 clients; fewer at fewer clients")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
-    parser.add_argument("--connections", choices=("fresh", "each", "kept"), default="fresh")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--connections", choices=("fresh", "each", "kept"), nargs="+", default=["fresh", "kept"])
+    parser.add_argument("--processes", type=int, default=2, help="of load generators")
+    parser.add_argument("--restarts", type=int, default=3, help="of the verifier, under load, in a run of its own")
     parser.add_argument("--server", default="", help="TOML for [server]")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--out", type=Path, help="folder for throughput.json and throughput.svg")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="hsm-bench-") as folder:
-        place = Path(folder)
-        with (
-            aws_apart(place, args.count * len(args.clients) + WARM) as aws,
-            verifier(place / "vp", aws, server=args.server.replace("\\n", "\n")) as site,
-        ):
-            fleet = aws.fleet()
-            warm, fleet = fleet[:WARM], fleet[WARM:]
-            measure(site, aws, warm, Plan(clients=1))
-            print(HEADING)
-            found = []
-            for number, clients in enumerate(args.clients):
-                part = fleet[number * args.count : (number + 1) * args.count]
-                found.append(
-                    measure(
-                        site, aws, part, Plan(clients=clients, connections=args.connections, processes=args.processes)
-                    )
-                )
-                print(line(found[-1]), found[-1].broken or "", flush=True)
-        print(aws.counted)
-    if args.json:
-        args.json.write_text(json.dumps([asdict(one) for one in found], indent=1))
+    plans = [
+        (Plan(clients=clients, connections=how, processes=args.processes), max(40, args.count * clients // 64))
+        for how in args.connections
+        for clients in args.clients
+    ]
+    total = WARM + sum(count for _, count in plans) + args.count
+    found = []
+    with (
+        tempfile.TemporaryDirectory(prefix="hsm-bench-") as folder,
+        aws_apart(Path(folder), total) as aws,
+        verifier(Path(folder) / "vp", aws, server=args.server) as site,
+    ):
+        fleet = iter(aws.fleet())
+        measure(site, aws, list(islice(fleet, WARM)), Plan(clients=1))
+        print(HEADING)
+        for plan, count in plans:
+            found.append(measure(site, aws, list(islice(fleet, count)), plan))
+            print(line(found[-1]), flush=True)
+        if args.restarts:
+            plan = Plan(clients=16, processes=args.processes)
+            found.append(measure(site, aws, list(fleet), plan, restarting(site, args.restarts, RESTART_EVERY)))
+            print(f"{line(found[-1])}\n{'':7} {args.restarts} restarts, all {found[-1].enrolled} were served")
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "throughput.json").write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+        (args.out / "throughput.svg").write_text(chart(found))
+
+
+def chart(found: list[Figures]) -> str:
+    """Draw where an enrolment's CPU goes, run by run."""
+    rows = [
+        charts.Bar(
+            name=f"{one.clients} clients, {one.connections}",
+            pieces=[
+                ("verifier, user", one.server_cpu - one.server_system),
+                ("verifier, kernel", one.server_system),
+                ("askers", one.generator_cpu),
+                ("AWS stand-in", one.aws_cpu),
+            ],
+            note=f"ms; {one.per_second:.0f}/s",
+        )
+        for one in found
+        if one.server_cpu > 0
+    ]
+    return charts.bars("CPU of one enrolment over TLS with durable commits", rows, unit="milliseconds")
 
 
 if __name__ == "__main__":

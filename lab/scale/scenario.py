@@ -22,14 +22,18 @@ from lab.bench.asker import Asker, Facts, Party
 from lab.scale.cloud import Cloud, Quotas, Weather
 from lab.scale.instance import Life, Network
 from lab.scale.party import AUDIENCE, Costs, Ledger, Verifier
-from lab.scale.simulation import Simulation
+from lab.scale.simulation import Seats, Simulation
 
 END = 6 * 3600.0  # seconds; who has no bundle by then is stranded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """`spread` is over how many seconds the instances come up. `crashes` are (moment, verifier, seconds down)."""
+    """`spread` is over how many seconds the instances come up. `crashes` are (moment, verifier, seconds down).
+
+    `at_once` is a load generator's circle: so many at a time, the next as soon as one is through; `think` is what an
+    asker needs for itself, in seconds.
+    """
 
     instances: int
     spread: float = 10.0
@@ -42,6 +46,8 @@ class Scenario:
     proven: bool = True
     kem: str = KEMS[0]
     tools: float = 3.0
+    at_once: int = 0
+    think: float = 0.0
     costs: Costs = field(default_factory=Costs)
     quotas: Quotas = field(default_factory=Quotas)
     weather: Weather = field(default_factory=Weather)
@@ -164,6 +170,7 @@ def launch(stage: Stage) -> list[Life]:
     scenario, rng = stage.scenario, stage.rng
     party = Party(audience=AUDIENCE, answer_key=stage.ledger.key.public_key())
     seal = SealPrivateKey.generate(scenario.kem)
+    circle = Seats(stage.simulation, scenario.at_once or scenario.instances, scenario.instances)
     lives = []
     for number in range(scenario.instances):
         at = rng.uniform(0.0, scenario.spread)
@@ -172,9 +179,19 @@ def launch(stage: Stage) -> list[Life]:
         asker = Asker(facts=facts, party=party, seal=seal, key=generate_key())
         own = random.Random(rng.getrandbits(64))
         life = Life(stage.simulation, asker, stage.verifiers, scenario.network, own, tools=scenario.tools)
-        stage.simulation.spawn(life.live, after=at)
+        stage.simulation.spawn(partial(in_turn, stage, life, circle), after=at)
         lives.append(life)
     return lives
+
+
+def in_turn(stage: Stage, life: Life, circle: Seats) -> None:
+    """Live when it is one's turn."""
+    circle.take()
+    try:
+        stage.simulation.sleep(stage.scenario.think)
+        life.live()
+    finally:
+        circle.leave()
 
 
 def prove_pin(ledger: Ledger) -> None:
