@@ -11,8 +11,9 @@ from hsm_enrol.chrystoki import CLIENT, HA, SYNCHRONIZE, TOKENS
 from hsm_enrol.errors import KeyLost
 from hsm_enrol.model import der_of
 from lab import pki
-from lab.luna.appliance import Appliance, Partition
+from lab.luna.appliance import Appliance
 from lab.luna.estate import Estate
+from lab.luna.partition import Partition
 from tests.played_host import PlayedHost
 
 FOREIGN = pki.self_signed(pki.name(CN="900"), pki.ec_key()).certificate_pem
