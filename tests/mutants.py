@@ -200,7 +200,11 @@ MUTANTS = (
         "O7", f"{VP}/vault.py", "serials[-1]", "serials[0]", "tests/test_conformance.py tests/verifier/test_decide.py"
     ),
     Mutant(
-        "LG1", f"{VP}/ledger/store.py", '"BEGIN IMMEDIATE"', '"BEGIN DEFERRED"', "tests/verifier/test_ledger_races.py"
+        "LG1",
+        f"{VP}/ledger/rows.py",
+        "    return made == 1\n",
+        "    return made >= 0\n",
+        "tests/verifier/test_ledger_races.py",
     ),
     Mutant(
         "LG2",
@@ -220,10 +224,10 @@ MUTANTS = (
     Mutant("LG5", TAKE, "needs_open=True", "needs_open=False", "tests/verifier/test_ledger_events.py"),
     Mutant(
         "R1",
-        "agent/hsm_enrol/host/courier.py",
-        "raise Refused(reason=problem.reason, decision=_decision(problem))",
-        "return b''",
-        "tests/host/test_courier.py",
+        "agent/hsm_enrol/enrol.py",
+        "        if asker.answer is not None:\n",
+        "        state.files.drop_file(state.OWNER_KEY, root=host.root)\n        if asker.answer is not None:\n",
+        "tests/story/test_refusals.py",
     ),
     Mutant(
         "R2", "agent/hsm_enrol/host/exchange.py", "or kind != PROBLEM_TYPE:", "or False:", "tests/host/test_courier.py"
