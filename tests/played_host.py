@@ -1,9 +1,12 @@
 """A host whose agent runs in this process, on real files and with the real stand-in tools; the verifier is played."""
 
+import base64
 import io
 import json
 import random
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,7 +17,7 @@ from hsm_enrol import chrystoki
 from hsm_enrol.ask import Got
 from hsm_enrol.at_work import Host, Run, _own_record, recover
 from hsm_enrol.enrol import Outcome, _install, _installed
-from hsm_enrol.errors import EnrolError
+from hsm_enrol.errors import Busy, EnrolError
 from hsm_enrol.host import signals, state
 from hsm_enrol.host.courier import Courier
 from hsm_enrol.host.folders import below
@@ -58,8 +61,6 @@ class PlayedCourier:
 
 
 def _payload(compact: bytes) -> bytes:
-    import base64
-
     part = compact.split(b".")[1]
     return base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4))
 
@@ -92,6 +93,18 @@ class PlayedHost:
             self.settings, luna=replace(self.settings.luna, **luna), deliver=deliver or self.settings.deliver
         )
         (self.root / "etc/settings").write_text(repr(self.settings))
+
+    def portable(self) -> dict[str, Any]:
+        """Give what another process needs to be this host's agent."""
+        return {"root": self.root, "settings": self.settings, "instance": self.instance}
+
+    @classmethod
+    def from_portable(cls, found: dict[str, Any]) -> "PlayedHost":
+        """Give the agent's side of a host in another process; it has no estate and no client to look at."""
+        host = cls.__new__(cls)
+        host.root, host.settings, host.instance = found["root"], found["settings"], found["instance"]
+        host.courier, host.said = PlayedCourier(), io.StringIO()
+        return host
 
     @property
     def run(self) -> Run:
@@ -149,6 +162,17 @@ class PlayedHost:
             assert host.record is not None
             assert installed is not None
             return mend(host, host.record, installed)
+
+    def at_rest(self) -> None:
+        """Do what every writing command does first, waiting for a tool that outlives its agent."""
+        end = time.monotonic() + 30
+        while True:
+            try:
+                with self.at_work():
+                    return
+            except Busy:
+                assert time.monotonic() < end, "the lock was never let go"
+                threading.Event().wait(0.02)
 
     def leave(self) -> bool:
         return leave(self.run) is not None

@@ -245,7 +245,7 @@ def as_changes(text: str, wanted: Wanted) -> list[Change] | None:
         return None
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(texts(), CHANGES)
 def test_law_the_meaning_changes_by_exactly_what_was_asked(text: str, wanted: Any) -> None:
     changes = as_changes(text, wanted)
@@ -266,7 +266,7 @@ def test_law_the_meaning_changes_by_exactly_what_was_asked(text: str, wanted: An
     assert meaning(parse(replay)) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(texts(), CHANGES)
 def test_law_every_line_without_a_named_key_stays(text: str, wanted: Any) -> None:
     changes = as_changes(text, wanted)
@@ -281,7 +281,7 @@ def test_law_every_line_without_a_named_key_stays(text: str, wanted: Any) -> Non
     assert all(any(line.rstrip("\r") == other.rstrip("\r") for other in left) for line in foreign)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(texts(), CHANGES)
 def test_law_the_order_of_edits_does_not_matter(text: str, wanted: Any) -> None:
     changes = as_changes(text, wanted)
@@ -294,7 +294,7 @@ def test_law_the_order_of_edits_does_not_matter(text: str, wanted: Any) -> None:
     assert len(results) == 1
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(texts())
 def test_law_adding_then_removing_gives_the_old_meaning(text: str) -> None:
     add = as_changes(text, [(L, "Fresh", "1")])
@@ -305,7 +305,7 @@ def test_law_adding_then_removing_gives_the_old_meaning(text: str) -> None:
     assert meaning(parse(back)) == meaning(parse(text))
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.text(alphabet=st.sampled_from("aA1 =;{}#\n\r\t'\"\ufeff\udcff"), max_size=80))
 def test_any_text_is_read_or_refused_and_never_crashes(text: str) -> None:
     line = 1

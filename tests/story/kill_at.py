@@ -10,10 +10,8 @@ import sys
 from typing import Any
 
 
-def main() -> int:
-    when, place = sys.argv[1:3]
-    cut = sys.argv.index("--")
-    nth = int(sys.argv[3]) if cut > 3 else 1
+def die_at(when: str, place: str, nth: int = 1) -> None:
+    """Have this process die at the nth call of `place`."""
     module_name, _, path = place.partition(":")
     owner: Any = importlib.import_module(module_name)
     *classes, name = path.split(".")
@@ -36,6 +34,12 @@ def main() -> int:
     for loaded in list(sys.modules.values()):  # whoever imported the name already
         if getattr(loaded, "__name__", "").startswith("hsm_enrol") and getattr(loaded, name, None) is whole:
             setattr(loaded, name, dying)
+
+
+def main() -> int:
+    when, place = sys.argv[1:3]
+    cut = sys.argv.index("--")
+    die_at(when, place, int(sys.argv[3]) if cut > 3 else 1)
     sys.argv = ["hsm-enrol", *sys.argv[cut + 1 :]]
     from hsm_enrol.__main__ import main as agent
 

@@ -48,7 +48,7 @@ OUTCOMES: dict[str, dict[str, str]] = {
     "verify": {**HARMLESS, **STUCK, **FAILING, "no-slots": "no_slots"},
     "newGroup": {**HARMLESS, **STUCK, **FAILING, **DAMAGING, **ASKING, "label-used": "tool_failed"},
     "addMember": {**HARMLESS, **STUCK, **FAILING, **DAMAGING, **ASKING},
-    "show": {**HARMLESS, **STUCK, **UNPROVEN, "show-nothing": "not_proven"},
+    "show": {**HARMLESS, **STUCK, **UNPROVEN, "show-nothing": "not_proven", "no-slots": JOINED},
 }
 CASES = [(command, fault) for command, faults in OUTCOMES.items() for fault in faults]
 WITH_CONFIG = [case for case in CASES if case[0] in {"verify", "show"}]
@@ -76,7 +76,7 @@ class Cell:
             return JOINED
         if not self.fault or (declines and self.command == "addMember"):
             return JOINED
-        if (self.join, self.command) == ("config", "verify") and self.fault in FAILING:
+        if (self.join, self.command) == ("config", "verify") and self.fault in {*FAILING, "no-slots"}:
             return JOINED  # the group's own rows prove as well as verify does
         return OUTCOMES[self.command][self.fault]
 
