@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 NEEDS := setup.cfg verifier/setup.cfg pyproject.toml packaging/dev/constraints.txt packaging/dev/bootstrap.sh
 SOURCES := agent verifier lab tests
 
-.PHONY: help demo lab test bench check format deb rpm clean pictures
+.PHONY: help demo lab test bench check format deb rpm rehearsal clean pictures
 
 help:
 	@echo "make demo    one instance from just booted to member of the HA slot, on stand-ins (under 2 minutes)"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench   figures as ratios: one boot beside other ways, the verifier under load, a fleet of ten thousand"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make deb     Debian packages of agent and verifier, make rpm the agent's rpm; into dist/"
+	@echo "make rehearsal  the package in an image booted by a real systemd, with all its journeys (root)"
 	@echo "make lab     the stand-ins on loopback until Ctrl-C, addresses in .lab/lab.json"
 	@echo "make pictures  the operators' page of a made-up fleet, as docs show it"
 
@@ -73,6 +74,10 @@ deb:
 
 rpm:
 	@packaging/rpm/build.sh
+
+# WRITE=--write puts the table into docs/operating.md; ONLY="--only first_boot" plays some journeys.
+rehearsal: $(READY)
+	@$(PY) -m lab.rehearsal $(WRITE) $(ONLY)
 
 pictures: $(READY)
 	@packaging/dev/needs.sh chromium=chromium chromedriver=chromium-driver

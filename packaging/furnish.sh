@@ -24,9 +24,7 @@ for manual in $manuals; do
 done
 if [ "$party" = agent ]; then
     put "$root/systemd/tmpfiles.d/hsm-enrol.conf" usr/lib/tmpfiles.d/hsm-enrol.conf
-    for catalog in "$root"/systemd/*.catalog; do
-        [ ! -e "$catalog" ] || put "$catalog" "usr/lib/systemd/catalog/$(basename "$catalog")"
-    done
+    put "$root/systemd/hsm-enrol.catalog" usr/lib/systemd/catalog/hsm-enrol.catalog
     put "$here/hsm-enrol.toml.example" usr/share/hsm-enrol/hsm-enrol.toml.example
     examples="settings-must-come.conf pin-credential.conf other-prefix.conf imds-root-only.nft"
 else

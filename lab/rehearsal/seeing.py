@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import Any
 
+from hsm_enrol.errors import EnrolError
+from hsm_enrol.events import Event
 from hsm_enrol.record import PATH as RECORD
 from lab.rehearsal.machine import Machine, NotSeen, until
 from lab.rehearsal.site import LUNA, Site
@@ -66,6 +69,28 @@ def see_no_application(machine: Machine) -> None:
     see_equal(machine.show("multi-user.target", "ActiveState"), "active", "the boot")
     see(machine.show(CONSUMER, "ActiveState") != "active", "the application held back")
     see(machine.show(TARGET, "ActiveState") != "active", "the target not reached")
+
+
+def see_entry(site: Site, machine: Machine, kind: Event | type[EnrolError]) -> dict[str, Any]:
+    """See a journal entry of this kind, with fields, and what `journalctl -x` explains about it; gives the last one."""
+    entries = machine.journal(f"MESSAGE_ID={kind.message_id}")
+    see(bool(entries), f"a journal entry {kind.message_id}")
+    entry = entries[-1]
+    see_equal(entry.get("HSM_ENROL_INSTANCE"), site.imds.machine.instance_id, "HSM_ENROL_INSTANCE in the journal")
+    see_equal(entry["_SYSTEMD_UNIT"], SERVICE, "unit in the journal")
+    if isinstance(kind, type):
+        see_equal(entry["HSM_ENROL_ERROR"], kind.reason, "HSM_ENROL_ERROR in the journal")
+        see_equal(entry["HSM_ENROL_EXIT_STATUS"], str(kind.status), "HSM_ENROL_EXIT_STATUS in the journal")
+    told = machine.run("journalctl", "--catalog", "--no-pager", f"MESSAGE_ID={kind.message_id}")
+    see("-- Defined-By: hsm-enrol" in told, f"an explanation of {kind.message_id} by journalctl -x")
+    return entry
+
+
+def see_nowhere_in_the_journal(machine: Machine, *secrets: str) -> None:
+    """See that no entry of any field holds one of these texts."""
+    text = "\n".join(str(value) for entry in machine.journal() for value in entry.values())
+    for secret in secrets:
+        see(secret not in text, "no secret in the journal")
 
 
 def disk(machine: Machine) -> Disk:

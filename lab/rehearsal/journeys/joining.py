@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 
+from hsm_enrol.errors import AlreadyEnrolled
+from hsm_enrol.events import JOINED
 from hsm_enrol.record import PATH as RECORD
 from lab.rehearsal import user_data
 from lab.rehearsal.machine import NotSeen, until
@@ -15,9 +17,11 @@ from lab.rehearsal.seeing import (
     STATE,
     disk,
     see,
+    see_entry,
     see_equal,
     see_joined,
     see_no_application,
+    see_nowhere_in_the_journal,
     see_unchanged,
 )
 from lab.rehearsal.site import VERIFIER, Site
@@ -29,6 +33,11 @@ def first_boot(site: Site) -> str:
     machine.boot()
     see_joined(site, machine)
     see_equal(site.asked(), 1, "enrolments at the verifier")
+    entry = see_entry(site, machine, JOINED)
+    see(entry["HSM_ENROL_VERIFIER"] == f"https://{VERIFIER}" and entry["HSM_ENROL_ASSERTION"], "verifier and assertion")
+    own = site.imds.machine.credentials
+    key = machine.read(site.record(machine)["installed"]["paths"]["key"]).splitlines()[1]
+    see_nowhere_in_the_journal(machine, site.estate.pin, own.secret_access_key, own.session_token, key)
     before = disk(machine)
     site.party.stop()
     host, _, port = VERIFIER.rpartition(":")
@@ -81,6 +90,7 @@ def operator(site: Site) -> str:
     see_equal(machine.show(SERVICE, "ExecMainStatus"), "77", "exit status")
     see_equal(machine.show(SERVICE, "NRestarts"), "0", "restarts after a refusal")
     see_equal(machine.show("hsm-enrol-retry.timer", "ActiveState"), "active", "the retry timer")
+    see_entry(site, machine, AlreadyEnrolled)
     see("hint:" in machine.console(), "fault and hint on the console")
     see_no_application(machine)
     site.party.command("grant", site.imds.machine.instance_id, "--reason", "rehearsal")

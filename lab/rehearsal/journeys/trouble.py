@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from hsm_enrol.errors import VerifierUnreachable
 from lab.rehearsal.machine import Machine, until
-from lab.rehearsal.seeing import CONF, SERVICE, STATE, monotonic, see, see_equal, see_joined, see_no_application
+from lab.rehearsal.seeing import (
+    CONF,
+    SERVICE,
+    STATE,
+    monotonic,
+    see,
+    see_entry,
+    see_equal,
+    see_joined,
+    see_no_application,
+)
 from lab.rehearsal.site import VERIFIER, Site
 
 AWAY = 120.0  # seconds
@@ -17,6 +28,7 @@ def verifier_down(site: Site) -> str:
     machine.boot()
     until(lambda: int(machine.show(SERVICE, "NRestarts")) > 1, "two failed runs")
     see_no_application(machine)
+    see_entry(site, machine, VerifierUnreachable)
     for path, text in site.settings().items():  # the short deadline was for failing, not for joining
         machine.write(path, text)
     site.party.start(listen=VERIFIER)
