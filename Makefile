@@ -48,7 +48,7 @@ format: $(READY)
 
 test: check
 	@packaging/dev/postgres.sh
-	@packaging/dev/needs.sh chromium=chromium chromedriver=chromium-driver
+	@packaging/dev/needs.sh chromium=chromium chromedriver=chromium-driver curl=curl jq=jq openssl=openssl
 	@$(PY) -m pytest -q -n 4 --dist worksteal
 
 # ROUNDS, COUNT and INSTANCES make it shorter or longer; the machine should have nothing else to do.

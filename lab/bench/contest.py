@@ -22,7 +22,7 @@ from lab import charts
 from lab.bench import contestants, secrets_manager
 from lab.bench.classic import Classic
 from lab.bench.contestants import Contestant
-from lab.bench.process import Cost, run
+from lab.bench.process import Cost, Runner
 
 ENROL, FAR, STANDINS, IDLE = "enrol", "enrol, far", "enrol, tool stand-ins", "enrol, nothing to do"
 SHELL, TUNED, SHELL_FAR, SHELL_IDLE = "shell as written", "shell, tuned", "shell as written, far", "shell, idle check"
@@ -96,13 +96,13 @@ def field(folder: Path) -> Iterator[tuple[Contestant, ...]]:
         )
 
 
-def compete(runners: Sequence[Contestant], rounds: int, log: Path) -> dict[str, list[Cost]]:
+def compete(everybody: Sequence[Contestant], rounds: int, runner: Runner) -> dict[str, list[Cost]]:
     """Let everybody run once a round; the first round warms caches and is thrown away."""
-    found: dict[str, list[Cost]] = {one.name: [] for one in runners}
+    found: dict[str, list[Cost]] = {one.name: [] for one in everybody}
     for number in range(rounds + 1):
-        for one in runners:
+        for one in everybody:
             one.prepare()
-            cost = run(one.argv, one.environment, log)
+            cost = runner.run(one.argv, one.environment)
             one.check()
             if number:
                 found[one.name].append(cost)
@@ -167,8 +167,8 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hsm-bench-") as name:
         folder = Path(name)
-        with field(folder) as runners:
-            costs = compete(runners, args.rounds, folder / "log")
+        with field(folder) as everybody, Runner(folder / "log") as runner:
+            costs = compete(everybody, args.rounds, runner)
     found = {name: figures(each) for name, each in costs.items()}
     print(f"{args.rounds} rounds, everybody once a round; {build()}")
     print(table(found))

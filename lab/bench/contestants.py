@@ -88,9 +88,7 @@ class Place:
         self._pristine = folder / "pristine"
         shutil.copytree(world.root, self._pristine, symlinks=True)
         self.agent = folder / "hsm-enrol"
-        site = sysconfig.get_path("purelib")
-        text = LAUNCHER.format(python=os.path.realpath(sys.executable), agent=str(ROOT / "agent"), site=site)
-        self.agent.write_text(text)
+        self.agent.write_text(launcher_text(LAUNCHER))
         self.agent.chmod(0o755)
         for source in (ROOT / "agent/hsm_enrol").rglob("*.py"):  # as the package ships it
             py_compile.compile(str(source), doraise=True)
@@ -117,6 +115,12 @@ class Place:
         conf = (self.world.root / "etc/Chrystoki.conf").read_text()
         if record["id"] != self.world.machine.instance_id or self.world.estate.label not in conf:
             raise Failed("the script did not join")
+
+
+def launcher_text(template: str, **more: object) -> str:
+    """Fill in interpreter, the agent's folder and that of its libraries, as the package's launcher has them."""
+    python, site = os.path.realpath(sys.executable), sysconfig.get_path("purelib")
+    return template.format(python=python, agent=str(ROOT / "agent"), site=site, **more)
 
 
 def make_tools_instant(world: World) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-import time
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 KIB = 1024
 TAIL = 800
@@ -26,16 +28,36 @@ class Failed(Exception):
     """A contestant did not do its job: its figures would mean nothing."""
 
 
-def run(argv: Sequence[str], environment: Mapping[str, str], log: Path) -> Cost:
-    """Run to the end; output goes to `log`. Raises Failed with its tail unless the status is 0."""
-    with log.open("wb") as output:
-        begin = time.perf_counter()
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=dict(environment)
+class Runner:
+    """Runs one process after the other; each is the child of a small process (lab/bench/spawner.py)."""
+
+    def __init__(self, log: Path) -> None:
+        """Output of the runs goes to `log`, the last one's only."""
+        self._log = log
+        self._spawner = subprocess.Popen(
+            [os.path.realpath(sys.executable), "-IS", str(Path(__file__).with_name("spawner.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        _, status, used = os.wait4(process.pid, 0)
-        end = time.perf_counter()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise Failed(f"{argv[0]} ended with {process.returncode}:\n{log.read_text(errors='replace')[-TAIL:]}")
-    return Cost(wall=(end - begin) * 1e3, cpu=(used.ru_utime + used.ru_stime) * 1e3, peak=used.ru_maxrss / KIB)
+
+    def run(self, argv: Sequence[str], environment: Mapping[str, str]) -> Cost:
+        """Run to the end. Raises Failed with the end of its output unless the status is 0."""
+        stdin, stdout = self._spawner.stdin, self._spawner.stdout
+        if stdin is None or stdout is None:
+            raise TypeError("both are pipes")
+        stdin.write(json.dumps({"argv": list(argv), "environment": dict(environment), "log": str(self._log)}) + "\n")
+        stdin.flush()
+        found: dict[str, Any] = json.loads(stdout.readline())
+        if found["status"]:
+            said = self._log.read_text(errors="replace")[-TAIL:]
+            raise Failed(f"{' '.join(argv[:2])} ended with {found['status']}:\n{said}")
+        return Cost(wall=found["wall"] * 1e3, cpu=found["cpu"] * 1e3, peak=found["peak"] / KIB)
+
+    def __enter__(self) -> Self:
+        """Run inside a with block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the small process."""
+        self._spawner.communicate()

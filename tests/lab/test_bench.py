@@ -1,0 +1,159 @@
+"""What `make bench` measures with: whole processes, a distance, the scripts that we compare with; and cold start."""
+
+import contextlib
+import http.client
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.bench import contestants
+from lab.bench.classic import Classic
+from lab.bench.contest import BARS, Bar, figures, ratio, table
+from lab.bench.contestants import Place, plain_environment
+from lab.bench.cpu import used_by
+from lab.bench.distance import Distance
+from lab.bench.line import Broken, Line, context_of
+from lab.bench.process import Cost, Failed, Runner
+from lab.bench.throughput import percentile
+
+# docs/performance.md: what a run with nothing to do must not import, because each costs more than the whole answer.
+HEAVY = {
+    "argparse",
+    "cryptography",
+    "dataclasses",
+    "inspect",
+    "logging",
+    "requests",
+    "ssl",
+    "subprocess",
+    "tenacity",
+    "typing",
+    "urllib3",
+}
+
+
+@pytest.fixture(scope="module")
+def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with contestants.place(tmp_path_factory.mktemp("bench") / "place") as found:
+        yield found
+
+
+@pytest.mark.parametrize("script", ["join.sh", "join_tuned.sh"])
+def test_the_shell_does_the_classic_job_and_finds_nothing_to_do_afterwards(
+    at: Place, tmp_path: Path, script: str
+) -> None:
+    with (
+        Classic(tmp_path, at.world.bundle()) as server,
+        contextlib.ExitStack() as stack,
+        Runner(tmp_path / "log") as run,
+    ):
+        joins = contestants.shell(at, server, script, script, stack, far=False)
+        joins.prepare()
+        asked = at.world.imds.connections
+        run.run(joins.argv, joins.environment)
+        joins.check()
+        assert server.told == 1
+        assert at.world.imds.connections - asked >= (12 if script == "join.sh" else 2)
+        idle = contestants.shell_idle(at, joins, "idle")
+        run.run(idle.argv, idle.environment)
+        conf = at.world.root / "etc/Chrystoki.conf"
+        assert conf.read_text().count("ServerName0") == len(at.world.bundle()["servers"])
+        conf.write_text(conf.read_text() + "\n# touched\n")
+        with pytest.raises(Failed):
+            run.run(idle.argv, idle.environment)
+
+
+def test_a_run_with_nothing_to_do_imports_nothing_heavy(at: Place, tmp_path: Path) -> None:
+    idle = contestants.agent_idle(at, "idle")
+    launcher = tmp_path / "launcher"
+    text = Path(idle.argv[0]).read_text().replace("sys.exit(main())", "status = main()")
+    text += (
+        "import json, os\nopen(os.environ['LOADED'], 'w').write(json.dumps(sorted(sys.modules)))\nsys.exit(status)\n"
+    )
+    launcher.write_text(text)
+    launcher.chmod(0o755)
+    loaded = tmp_path / "loaded"
+    done = subprocess.run(
+        [str(launcher), *idle.argv[1:]],
+        env=plain_environment(LOADED=str(loaded)),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "nothing to do" in done.stderr
+    names = {one.partition(".")[0] for one in json.loads(loaded.read_text())}
+    assert "hsm_enrol" in names
+    assert not names & HEAVY
+    print(f"\n{len(names)} top-level modules")
+
+
+def test_whole_processes_are_measured_with_their_children(tmp_path: Path) -> None:
+    busy = (
+        "import time; end = time.process_time() + 0.2\nwhile time.process_time() < end: pass\nx = bytearray(40 << 20)"
+    )
+    with Runner(tmp_path / "log") as run:
+        small = run.run([sys.executable, "-IS", "-c", "pass"], plain_environment())
+        large = run.run(["/bin/sh", "-c", f"{sys.executable} -IS -c '{busy}'; :"], plain_environment())
+        assert small.peak < 30
+        assert large.peak > 40
+        assert large.cpu >= 200
+        assert large.wall >= 200
+        with pytest.raises(Failed, match="ended with 3"):
+            run.run(["/bin/sh", "-c", "echo why; exit 3"], plain_environment())
+
+
+def test_a_distance_is_felt_in_both_directions_and_by_the_handshake(tmp_path: Path) -> None:
+    with Classic(tmp_path, {}) as server, Distance(("127.0.0.1", server.port), 0.05) as door:
+        context = context_of(server.ca_file)
+
+        def ask(port: int) -> float:
+            begin = time.monotonic()
+            with Line(("127.0.0.1", port), context) as line:
+                assert line.ask("GET", "/challenge").status == http.client.OK
+            return time.monotonic() - begin
+
+        ask(server.port)
+        assert ask(door.port) >= 0.15  # TCP, TLS 1.3, the request: a round trip each
+
+
+def test_a_connection_that_ends_early_is_broken_and_no_empty_reply(tmp_path: Path) -> None:
+    with Classic(tmp_path, {}) as server:
+        line = Line(("127.0.0.1", server.port), context_of(server.ca_file))
+        assert line.ask("POST", "/receipts", "text/plain", b"x").body == b""
+        line.ask("BREW", "/")  # http.server answers 501 and hangs up
+        with pytest.raises((Broken, OSError)):
+            line.ask("GET", "/challenge")
+        line.close()
+
+
+def test_ratios_are_those_of_the_same_round() -> None:
+    def cost(wall: float) -> Cost:
+        return Cost(wall=wall, cpu=1.0, peak=10.0)
+
+    ours, theirs = [cost(1.0), cost(20.0), cost(3.0)], [cost(2.0), cost(40.0), cost(6.0)]
+    costs = {"ours": ours, "theirs": theirs}
+    assert ratio(Bar(ours="ours", what="wall", most=1.0, theirs="theirs"), costs) == 0.5
+    assert ratio(Bar(ours="ours", what="peak", most=20.0), costs) == 10.0
+    assert figures(ours).wall == 3.0
+    assert percentile([float(n) for n in range(1, 101)], 0.99) == 100.0
+    lines = table({"ours": figures(ours)}).splitlines()
+    assert all(len(one) <= 80 for one in lines)
+    assert all(len(bar.ours) <= 28 and len(bar.theirs) <= 28 for bar in BARS)
+
+
+def test_the_cpu_of_a_running_process_is_read_from_proc() -> None:
+    before, stop = used_by(os.getpid()), threading.Event()
+    end = time.process_time() + 0.1
+    while time.process_time() < end:
+        stop.wait(0)
+    after = used_by(os.getpid())
+    assert 0.08 <= after.cpu - before.cpu <= 1.0
+    assert after.peak_mib > 10
