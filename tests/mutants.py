@@ -278,7 +278,7 @@ MUTANTS = (
         "agent/hsm_enrol/pin_memory.py",
         "usable=known is None or accepted,",
         "usable=True,",
-        "tests/test_pin_memory.py tests/story tests/test_join.py",
+        "tests/story/test_pin_safety.py",
     ),
     Mutant(
         "Text",
