@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#f0e442", "#000000")
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 64, 16, 56, 52
 _CHARACTER = 7.2  # pixels of a letter at 13 px
 
