@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hsm_enrol.cli.main import parser as agents_parser
 from hsm_enrol.errors import STATUSES, catalogue
 from hsm_enrol.settings import Settings, load, parse
 from hsm_verifier.__main__ import make_parser
@@ -143,6 +144,9 @@ def complete(program: str, *words: str) -> set[str]:
 def test_completion_offers_the_agents_commands() -> None:
     assert {word for word in complete("hsm-enrol", "") if not word.startswith("-")} == AGENT_COMMANDS
     assert complete("hsm-enrol", "enrol", "--reason", "c") == {"cloud-init"}
+    shared = options(agents_parser()) - {"--help"}
+    for name, one in subparsers(agents_parser()).items():
+        assert complete("hsm-enrol", name, "--") - {"--help"} == options(one) - shared - {"--help"}, name
 
 
 def test_completion_offers_what_the_verifier_takes() -> None:

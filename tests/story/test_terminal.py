@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from lab.party import environment
 from lab.world import World
+from tests.documents import bare, table
 from tests.screen import run_on_a_terminal, screen
 
 
@@ -47,6 +49,59 @@ def test_every_request_is_shown_to_the_curious_without_a_secret_and_without_colo
     for secret in (credentials.secret_access_key, credentials.session_token, world.estate.pin):
         assert secret not in written.replace("\n           ", "")
     assert shown[-1].startswith("hsm-enrol: current: serial ")
+
+
+def test_a_plan_of_80_columns_in_colours_that_shows_no_secret(world: World) -> None:
+    conf = world.root / "etc/Chrystoki.conf"
+    before = conf.read_text()
+    secrets = "   ServerPassword = CANARY-one;\n   PartitionToken = CANARY-two;\n   Evil = \x1b[2J;\n   HAOnly = 0;\n"
+    conf.write_text(before.replace("   HAOnly = 1;\n", secrets))
+    authorities = next(world.root.rglob("CAFile.pem"))
+    whole = authorities.read_bytes()
+    authorities.unlink()
+    status, written = at_a_terminal(world, "enrol", "--plan")
+    assert status == 0
+    assert "CANARY" not in written
+    shown = screen(written)
+    assert "    PartitionToken = (masked);" in shown
+    assert "    Evil = \\x1b[2J;" in shown
+    assert "\x1b[31m-   HAOnly = 0;\x1b[0m" in written
+    assert "\x1b[32m+   HAOnly = 1;\x1b[0m" in written
+    assert any(line.startswith("write ") for line in shown)
+    assert "\x1b" not in world.agent("enrol", "--plan").stdout  # no terminal, no colours
+    assert not re.search(r"\x1b\[", at_a_terminal(world, "enrol", "--plan", NO_COLOR="1")[1])
+    conf.write_text(before)
+    authorities.write_bytes(whole)
+
+
+def test_metrics_for_node_exporter(world: World) -> None:
+    path = world.folder / "hsm-enrol.prom"
+    path.touch(0o600)
+    ran = world.agent("status", "--metrics", str(path))
+    assert ran.returncode == 0, ran.stderr
+    assert path.stat().st_mode & 0o777 == 0o644
+    found = {one.name: one for one in text_string_to_metric_families(path.read_text())}
+    documented = {bare(row["metric"]): row for row in table("docs/operating.md", "Metrics", "metric")}
+    assert {name: one.documentation.replace("`", "") for name, one in found.items()} == {
+        name: bare(row["meaning"]) for name, row in documented.items()
+    }
+    labels = {name: {label for sample in one.samples for label in sample.labels} for name, one in found.items()}
+    assert labels == {name: set(row["labels"].split()) for name, row in documented.items()}
+    value = {name.removeprefix("hsm_enrol_"): one.samples[0].value for name, one in found.items()}
+    members = len(world.bundle()["ha"]["members"])
+    assert (value["healthy"], value["members"], value["members_alive"], value["drift"]) == (1, members, members, 0)
+    assert value["bundle_serial"] == world.serial
+    assert found["hsm_enrol_last_success_timestamp_seconds"].samples[0].labels == {"how": "current"}
+    phases = {one.labels["phase"]: one.value for one in found["hsm_enrol_last_installation_seconds"].samples}
+    assert list(phases) == ["identify", "ask", "install", "register", "verify", "group", "trial", "prove", "tell"]
+    assert all(0 <= seconds < 60 for seconds in phases.values())
+
+    record = world.root / "var/lib/hsm-enrol/record.json"
+    whole = record.read_bytes()
+    record.write_text("{")
+    assert world.agent("status", "--metrics", str(path)).returncode == 70
+    assert "hsm_enrol_healthy 0\n" in path.read_text()  # an old file would go on saying 1
+    record.write_bytes(whole)
 
 
 def test_waiting_for_a_verifier_that_is_away(world: World) -> None:

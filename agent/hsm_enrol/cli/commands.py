@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,7 @@ def _end(args: argparse.Namespace, voice: Voice, outcome: Any) -> int:
         "changed": "changed to a newer bundle",
         "current": "current",
     }
+    _note_success(args.root, voice, outcome)
     voice.done(outcome.how, f"{words[outcome.how]}: serial {desired.serial} in group {desired.ha.label}{slot}")
     if args.json:
         show_json(
@@ -51,6 +53,18 @@ def _end(args: argparse.Namespace, voice: Voice, outcome: Any) -> int:
             }
         )
     return 0
+
+
+def _note_success(root: str, voice: Voice, outcome: Any) -> None:
+    """Keep the run's figures for `status --metrics`; that they cannot be kept is no reason to call it failed."""
+    from hsm_enrol.host import last_run  # noqa: PLC0415
+
+    voice.phases.end()
+    if outcome.how != "nothing":
+        try:
+            last_run.note_success(outcome.instance, outcome.how, int(time.time()), voice.phases.seconds, root)
+        except EnrolError as error:
+            voice.warn(error.fault())
 
 
 def enrol(args: argparse.Namespace, voice: Voice) -> int:
@@ -104,16 +118,22 @@ def refresh(args: argparse.Namespace, voice: Voice) -> int:
 
 def leave(args: argparse.Namespace, voice: Voice) -> int:
     """Take this host out of the group."""
+    from hsm_enrol.host import last_run  # noqa: PLC0415
     from hsm_enrol.leave import leave as take_out  # noqa: PLC0415
 
-    return _gone(args, voice, take_out(_run_of(args, voice)))
+    run = _run_of(args, voice)
+    last_run.forget(args.root)
+    return _gone(args, voice, take_out(run))
 
 
 def generalize(args: argparse.Namespace, voice: Voice) -> int:
     """Leave nothing of this instance on the disk, before an image is made of it."""
+    from hsm_enrol.host import last_run  # noqa: PLC0415
     from hsm_enrol.leave import generalize as clean  # noqa: PLC0415
 
-    return _gone(args, voice, clean(_run_of(args, voice)))
+    run = _run_of(args, voice)
+    last_run.forget(args.root)
+    return _gone(args, voice, clean(run))
 
 
 def _gone(args: argparse.Namespace, voice: Voice, installed: Any) -> int:
@@ -130,7 +150,8 @@ def status(args: argparse.Namespace, _: Voice) -> int:
     """Show what is installed, and what is not as it was."""
     from hsm_enrol.cli.status import show_status  # noqa: PLC0415
 
-    return show_status(load(args.config, args.root), as_json=args.json, ask_tools=not args.offline)
+    settings = load(args.config, args.root)
+    return show_status(settings, as_json=args.json, ask_tools=not args.offline, metrics=args.metrics)
 
 
 def check(args: argparse.Namespace, _: Voice) -> int:
@@ -161,6 +182,11 @@ def _explain_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _status_options(parser: argparse.ArgumentParser) -> None:
+    _check_options(parser)
+    parser.add_argument("--metrics", metavar="FILE", default="", help="write it for node_exporter's textfile collector")
+
+
+def _check_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="look at files only; run no Luna tool")
 
 
@@ -184,7 +210,7 @@ TABLE: dict[str, tuple[str, Command, Declare]] = {
     "re-enrol": ("ask for the bundle again; the verifier serves it only with a grant", re_enrol, _re_enrol_options),
     "refresh": ("take a newer bundle if there is one", refresh, _no_options),
     "status": ("what is installed, since when, and what differs; exit 0 healthy, 1 not", status, _status_options),
-    "check": ("look at everything that an enrolment needs; exit 0 when nothing fails", check, _status_options),
+    "check": ("look at everything that an enrolment needs; exit 0 when nothing fails", check, _check_options),
     "assertion": ("print the assertion that would be sent, credentials masked", assertion, _no_options),
     "explain": ("what an exit status, a reason or a MESSAGE_ID means, and what to do", explain, _explain_options),
     "leave": ("take this host out of its group", leave, _no_options),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 
+from hsm_enrol.cli.metrics import write_metrics
 from hsm_enrol.cli.out import GREEN, RED, YELLOW, paint, show_json, wrapped
+from hsm_enrol.errors import EnrolError
+from hsm_enrol.host.last_run import read_last_run
 from hsm_enrol.host.printable import printable
 from hsm_enrol.host.site import Site
 from hsm_enrol.settings import Settings
@@ -14,10 +17,18 @@ HEALTHY, UNHEALTHY = 0, 1
 LONGEST = 2000  # characters of one finding; a path may have 4,096
 
 
-def show_status(settings: Settings, *, as_json: bool, ask_tools: bool) -> int:
-    """Print one look at this host; exit 0 healthy, 1 not."""
+def show_status(settings: Settings, *, as_json: bool, ask_tools: bool, metrics: str = "") -> int:
+    """Print one look at this host, and write it to `metrics` if that is a path; exit 0 healthy, 1 not."""
     now = dt.datetime.now(dt.UTC)
-    found = read_status(Site.of(settings), ask_tools=ask_tools)
+    try:
+        found = read_status(Site.of(settings), ask_tools=ask_tools)
+    except EnrolError:
+        if metrics:  # an old file would go on saying healthy
+            write_metrics(metrics, None, None, now)
+        raise
+    if metrics:
+        last = read_last_run(found.record.instance_id, settings.root) if found.record is not None else None
+        write_metrics(metrics, found, last, now)
     status = UNHEALTHY if found.problems(now) else HEALTHY
     if as_json:
         show_json(as_members(found, now), status=status)
