@@ -199,6 +199,7 @@ class AppliancesUnreachable(EnrolError):
     message_id = "161a3d3c86074d398c302f31eb8205e9"
     says = "no appliance of this group can be reached; first: {address} port {port} ({what})"
     hint = "look at routes, security groups and name resolution, and at `service status ntls` on the appliance; this host is as it was before"
+    then = "hsm-enrol check"
 
 
 class CertificateNotAccepted(EnrolError):
@@ -209,6 +210,7 @@ class CertificateNotAccepted(EnrolError):
     message_id = "e7dd159890584e59846a68a9be736cd3"
     says = "no appliance accepts this connection; first: {address} port {port}: {what}"
     hint = "after a change of an appliance's certificate publish a bundle with it; else register the client's certificate there (`client register`)"
+    then = "hsm-enrol check"
 
 
 class NotProven(EnrolError):
@@ -644,6 +646,7 @@ class CredentialsMissing(EnrolError):
     message_id = "c681b4bca72b4ae4a9ad997ba699bec9"
     says = "deliver.pin = {pin} needs systemd-creds, and {path} is not there"
     hint = "it comes with systemd 250; without it only deliver.pin = none can be kept across a reboot"
+    then = "man hsm-enrol.toml"
 
 
 class KemMissing(EnrolError):
