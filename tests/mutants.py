@@ -276,7 +276,7 @@ MUTANTS = (
     Mutant(
         "PIN",
         "agent/hsm_enrol/pin_memory.py",
-        "usable=known is None or accepted,",
+        "usable=accepted or (known is None and not host.memory_lost),",
         "usable=True,",
         "tests/story/test_pin_safety.py",
     ),
