@@ -202,9 +202,21 @@ def test_a_plan_touches_nothing_and_asks_no_verifier(world: World) -> None:
 
 
 def test_a_terminal_is_not_needed_and_the_journal_gets_priorities(world: World) -> None:
-    ran = world.agent("enrol", INVOCATION_ID="0" * 32)
+    with (world.folder / "journal").open("w+") as journal:  # stands for the socket that systemd connects
+        found = os.fstat(journal.fileno())
+        ran = subprocess.run(
+            world.argv("enrol"),
+            env=environment(JOURNAL_STREAM=f"{found.st_dev}:{found.st_ino}"),
+            stdout=subprocess.DEVNULL,
+            stderr=journal,
+            timeout=60,
+            check=False,
+        )
+        journal.seek(0)
+        lines = journal.read().splitlines()
     assert ran.returncode == 0
-    assert all(line.startswith("<") and line[2] == ">" for line in ran.stderr.splitlines())
+    assert lines
+    assert all(line.startswith("<") and line[2] == ">" for line in lines)
 
 
 def test_a_stranger_without_root_is_told_so(world: World, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def _note_success(root: str, voice: Voice, outcome: Any) -> None:
     from hsm_enrol.host import last_run  # noqa: PLC0415
 
     voice.phases.end()
-    if outcome.how != "nothing":
+    if outcome.how in last_run.ASKED:
         try:
             last_run.note_success(outcome.instance, outcome.how, int(time.time()), voice.phases.seconds, root)
         except EnrolError as error:

@@ -57,7 +57,7 @@ def gauges(found: Status | None, last: LastRun | None, now: dt.datetime) -> Iter
     yield _maybe("receipt_due", "1 when the verifier was not told of the installation yet", due)
     how: Labels = (("how", last.how),) if last is not None else ()
     at = last.at if last is not None else None
-    yield _maybe("last_success_timestamp_seconds", "when a run last ended well with something done or learned", at, how)
+    yield _maybe("last_success_timestamp_seconds", "when a run that asked a verifier last ended well", at, how)
     yield Gauge(
         name="last_installation_seconds",
         about="how long each phase of the last installation took",

@@ -1,7 +1,7 @@
-"""Knows when a run last ended well on this host, and how long each phase of the last installation took.
+"""Knows when a verifier last answered this host well, and how long each phase of the last installation took.
 
-Figures for a graph, nothing else: no run depends on them, so they are kept apart from the record, and a run with
-nothing to do leaves them alone.
+Figures for a graph, nothing else: no run depends on them, so they are kept apart from the record, and a boot
+that asks nobody leaves them alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from hsm_enrol.host import files
 from hsm_enrol.host.state import STATE
 
 PATH = f"{STATE}/last-run.json"
+ASKED = frozenset({"joined", "changed", "current"})  # the outcomes of a run that asked a verifier; no other is noted
 INSTALLATIONS = frozenset({"joined", "changed"})  # the outcomes that installed a bundle
 
 
