@@ -32,7 +32,7 @@ from hsm_enrol.witness import Row, look
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """One installation. `by_tools`: the first join. `pin`: for the tools; `delivered_pin` decides what is laid down.
+    """One installation. `by_tools`: the first join. `pin`: for the tools, and for what is laid down.
 
     `proven`: ask the tools at the end; not so in a repair from the record, which must work while an HSM is down.
     `record`: makes the record of what was reached, given the journal's tx, the proof and the shared keys as they were.
