@@ -72,6 +72,7 @@ class World:
         self.root.mkdir()
         for place in ("etc/hsm-enrol", "var/lib", "run"):
             (self.root / place).mkdir(parents=True, exist_ok=True)
+        (self.root / "etc/group").write_text("root:x:0:\nhsmusers:x:990:\n")
         self.estate = Estate(appliances=appliances, named=named)
         self.client = self.estate.install(generation, self.root, notes=folder / "luna", **(client or {}))
         self.pin = pin

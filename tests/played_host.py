@@ -39,6 +39,7 @@ INSTANCE = "i-0123456789abcdef0"
 VERIFIER = VerifierSettings(
     urls=("https://127.0.0.1:1",), audience="a", ca_file="/etc/ca.pem", answer_keys=("/etc/key.pem",)
 )
+GROUP = 990
 OWN = {"var/lib/hsm-enrol/owner.key", "var/lib/hsm-enrol/record.json"}
 LOCK = "run/hsm-enrol/lock"
 
@@ -75,6 +76,7 @@ class PlayedHost:
         self.estate = estate
         for place in ("etc", "var/lib", "run"):
             (root / place).mkdir(parents=True)
+        (root / "etc/group").write_text(f"root:x:0:\nhsmusers:x:{GROUP}:tomcat\n")
         self.client: Client = estate.install(generation, root, notes=root.parent / f"{root.name}-notes", **options)
         minimal = self.client.conf_path if options.get("minimal") else ""
         prefix = self.client.prefix if options.get("minimal") else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -112,11 +112,12 @@ def recover(root: str, voice: Voice) -> None:
         voice.warn("an earlier run was cut off; what it had begun is undone")
     if settled.outcome == "finished":
         voice.say("an earlier run was cut off after its commit; its leftovers are removed")
-        record = state.read_record(root)
-        if record is not None and record.is_empty:  # that run was a departure
-            files.remove_file(RECORD, root=root)
     for path in settled.displaced:
         voice.warn(f"a file was mended by hand meanwhile; it is kept as {path}")
+    with suppress(RecordDamaged):
+        record = state.read_record(root)
+        if record is not None and record.is_empty:  # a departure that was cut off at its very end
+            files.remove_file(RECORD, root=root)
 
 
 def by_hand(_: str, saved: bytes, now: bytes) -> bool:

@@ -15,6 +15,7 @@ from hsm_enrol.ask import Asker, Got, Question
 from hsm_enrol.at_work import Host, Run, at_work
 from hsm_enrol.errors import EnrolError, Refused
 from hsm_enrol.host import credentials, state
+from hsm_enrol.host.observe import gid_of
 from hsm_enrol.host.preflight import preflight
 from hsm_enrol.host.state import Owner
 from hsm_enrol.install import Wanted, install
@@ -110,8 +111,7 @@ def _install(host: Host, owner: Owner, got: Got, bundle: Bundle) -> Outcome:
     host.run.voice.step("install", f"serial {bundle.serial}, group {bundle.ha.label}")
     try:
         pin = pin_use(host, owner, got.answer, bundle)
-        if odd := luna.key_warning(bundle.client.private_key):
-            host.run.voice.warn(odd)
+        _warn(host, bundle)
         desired = desired_from_bundle(bundle, host.site.paths(bundle.client.name, bundle.client.certificate))
         wanted = Wanted(
             desired=desired,
@@ -132,6 +132,15 @@ def _install(host: Host, owner: Owner, got: Got, bundle: Bundle) -> Outcome:
         credentials.zero(pin.value)
     settle_due(host)
     return Outcome(how="joined" if first else "changed", instance=host.instance, installed=reached)
+
+
+def _warn(host: Host, bundle: Bundle) -> None:
+    """Say what will work here, but perhaps not for everybody."""
+    if odd := luna.key_warning(bundle.client.private_key):
+        host.run.voice.warn(odd)
+    group = host.site.settings.luna.group
+    if gid_of(group, host.root) is None:
+        host.run.voice.warn(f"there is no group {group} here: only root can use the client key")
 
 
 def _record(host: Host, got: Got, pin: PinUse, *, reached: Desired, tx: str, before: dict[str, str | None]) -> Record:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from hsm_enrol import chrystoki, deliver
-from hsm_enrol.errors import ConfStale, Interrupted, KeyLost, NotConverged
+from hsm_enrol.errors import ConfStale, KeyLost, NotConverged
 from hsm_enrol.host import credentials, signals, undo
 from hsm_enrol.host.act import Hand
 from hsm_enrol.host.conf_file import Moved, read_conf
@@ -67,6 +67,7 @@ def _install(wanted: Wanted, site: Site, lock: Lock, voice: Voice) -> tuple[Desi
     desired, former = wanted.desired, wanted.former
     seen = site.look(desired, former)
     site.plan(desired, former, seen)  # conflicts and odd texts end it here, before anything is saved or changed
+    tuple(deliver.deliveries(desired, seen, former))  # those of java.security too
     before = wanted.before if wanted.before is not None else shared_keys(site)
     with (
         signals.held(),
@@ -93,7 +94,7 @@ def _install(wanted: Wanted, site: Site, lock: Lock, voice: Voice) -> tuple[Desi
             proof = prove(desired, run, voice, partial(knock_at_all, desired, site.root))
             desired = _as_proven(desired, proof)
         _deliver(desired, wanted, site, hand, voice)
-        _stop_if_asked()
+        signals.stop_if_asked()
         record = wanted.record(desired, journal.tx, before)
         # A host that lacks its key is never one with nothing to do: no witness says so.
         rows = () if needs else witness(site, desired, wanted.settings_path)
@@ -111,7 +112,7 @@ def carry_out(desired: Desired, former: Former, site: Site, hand: Hand, voice: V
             seen = site.look(desired, former)
             steps = site.plan(desired, former, seen)
             for step in _ours(steps):
-                _stop_if_asked()
+                signals.stop_if_asked()
                 voice.detail(describe(step))
                 hand.carry_out(step, seen)
             rest = site.plan(desired, former, site.look(desired, former))
@@ -138,7 +139,7 @@ def _deliver(desired: Desired, wanted: Wanted, site: Site, hand: Hand, voice: Vo
         if mode == "file":
             steps.append(deliver.open_pin(bytes(pin.value), seen))
     for step in steps:
-        _stop_if_asked()
+        signals.stop_if_asked()
         voice.detail(describe(step))
         hand.carry_out(step, seen)  # type: ignore[arg-type]  # deliveries are files
 
@@ -146,11 +147,6 @@ def _deliver(desired: Desired, wanted: Wanted, site: Site, hand: Hand, voice: Vo
 def _as_proven(desired: Desired, proof: Proof) -> Desired:
     serial = proof.serial or desired.ha.serial
     return dataclasses.replace(desired, ha=dataclasses.replace(desired.ha, serial=serial, slot=proof.slot))
-
-
-def _stop_if_asked() -> None:
-    if name := signals.pending():
-        raise Interrupted(signal=name)
 
 
 def _superseded(site: Site, desired: Desired, former: Former) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from hsm_enrol import chrystoki, luna, plan
 from hsm_enrol.errors import ClientMissing, EnrolError, NoSlots, PinRefused, ToolFailed, ToolTimeout
-from hsm_enrol.host import files
+from hsm_enrol.host import files, signals
 from hsm_enrol.host.act import Bench, Hand, pin_state
 from hsm_enrol.host.conf_file import read_conf
 from hsm_enrol.host.folders import below
@@ -46,13 +46,16 @@ class PinUse:
     begun: bool = field(default=False, init=False)
 
     def begin(self) -> str:
-        """Note the try before it is made, on disk once a run; give the state before it.
+        """Note the try on disk before it is made; give the state before it.
 
-        From here on it counts as tried: a tool that damages the conf, or a signal, may end the run in the middle.
+        Before each tool: that one member took the PIN says nothing of the next. From here on it counts as tried, for
+        a tool that damages the conf, a signal or a power cut may end the run in the middle.
         """
         if not self.begun:
             self.before_try()
             self.begun = True
+        else:
+            self.after_try("tried")
         before, self.state = self.state, "tried"
         return before
 
@@ -148,7 +151,8 @@ class Join:
         conf = read_conf(self.site.conf, self.site.root)
         with understood(self.site.conf):
             groups = chrystoki.groups(chrystoki.parse(conf.text)).values()
-        return any(one.label == self.desired.ha.label for one in groups)
+        # One of ours under its former label is renamed by the editor.
+        return any(one.label in {self.desired.ha.label, self.former.label or self.desired.ha.label} for one in groups)
 
     def _found_group(self, present: list[str]) -> None:
         spoken = show_groups(self._plain, self.desired.ha.label)
@@ -185,7 +189,11 @@ class Join:
 
         Raises PinRefused on the first refusal: no other tool gets the PIN then.
         """
+        signals.stop_if_asked()
         before = self.pin.begin()
+        if signals.pending():  # while the verifier was told: the PIN is not typed any more
+            self.pin.end(before)
+            signals.stop_if_asked()
         objects: list[str] = []
         bench = dataclasses.replace(self.bench, question=_listening(self.bench, objects))
         step = RunTool(tool=tool, words=words, asks_pin=True, may_change=luna.MAY_GROUP)

@@ -17,7 +17,7 @@ from hsm_enrol import chrystoki, deliver, java_security
 from hsm_enrol.at_work import Run, recover
 from hsm_enrol.ca_file import with_certificates
 from hsm_enrol.departure import departure
-from hsm_enrol.errors import CannotWrite, ClientMissing, ConfStale, EnrolError, Interrupted, RecordDamaged
+from hsm_enrol.errors import CannotWrite, ClientMissing, ConfStale, EnrolError, RecordDamaged
 from hsm_enrol.host import files, signals, state, undo
 from hsm_enrol.host.act import Hand
 from hsm_enrol.host.conf_file import Moved
@@ -48,7 +48,7 @@ def leave(run: Run) -> Desired | None:
         record = state.read_record(root)
         installed = record.installed or record.image if record else None
         if record is not None and installed is not None:
-            _take_out_undisturbed(run, Site.of(run.settings), record, installed)
+            _take_out(run, Site.of(run.settings), record, installed)
         elif record is not None and _spent(record) is None:
             files.remove_file(RECORD, root=root)
         for path in (state.OWNER_KEY, state.PENDING):
@@ -78,18 +78,9 @@ def generalize(run: Run) -> Desired | None:
     return installed
 
 
-def _take_out_undisturbed(run: Run, site: Site, record: Record, installed: Desired) -> None:
-    """Look again when another program writes meanwhile. Raises ConfStale when it does not stop."""
-    for _ in range(LOOKS):
-        with suppress(Moved):
-            _take_out(run, site, record, installed)
-            return
-    raise ConfStale(path=site.conf)
-
-
 def _take_out(run: Run, site: Site, record: Record, installed: Desired) -> None:
     seen = _look(run, site, record, installed)
-    conf, edits = _edits(site, record, installed, seen)
+    _edits(site, record, installed, seen)  # a text that is not understood ends it here, before anything is saved
     gone = _superseded(site, installed, seen)
     with signals.held(), undo.begin(state.STATE, watch=site.at_risk(installed, seen), drop=gone, root=site.root) as tx:
         hand = Hand(
@@ -99,11 +90,7 @@ def _take_out(run: Run, site: Site, record: Record, installed: Desired) -> None:
             with_changes=partial(with_changes, site.conf),
             changes_between=partial(changes_between, site.conf),
         )
-        for step in (*edits, *conf):
-            if name := signals.pending():
-                raise Interrupted(signal=name)
-            run.voice.detail(describe(step))
-            hand.carry_out(step, seen)  # type: ignore[arg-type]  # file steps only
+        _edit(run, site, record, installed, hand)
         spent = _spent(record)
         left = dataclasses.replace(
             record,
@@ -122,6 +109,19 @@ def _take_out(run: Run, site: Site, record: Record, installed: Desired) -> None:
         files.remove_file(RECORD, root=site.root)
 
 
+def _edit(run: Run, site: Site, record: Record, installed: Desired, hand: Hand) -> None:
+    """Edit what stays without us; look again when another program writes meanwhile. ConfStale when it does not stop."""
+    for _ in range(LOOKS):
+        with suppress(Moved):
+            seen = _look(run, site, record, installed)
+            for step in _edits(site, record, installed, seen):
+                signals.stop_if_asked()
+                run.voice.detail(describe(step))
+                hand.carry_out(step, seen)  # type: ignore[arg-type]  # file steps only
+            return
+    raise ConfStale(path=site.conf)
+
+
 def _spent(record: Record) -> PinMemory | None:
     """Give the memory that outlives a departure: of a PIN that must not be tried here again."""
     return record.pin if record.pin is not None and record.pin.state in {"tried", "refused"} else None
@@ -136,22 +136,22 @@ def _look(run: Run, site: Site, record: Record, installed: Desired) -> Seen:
         return site.look_without_conf(installed, record.former)
 
 
-def _edits(site: Site, record: Record, installed: Desired, seen: Seen) -> tuple[list[Step], list[Step]]:
-    """Give the edit of the conf, and those of files that stay without us."""
-    conf: list[Step] = []
-    if isinstance(seen.conf, Present):
-        with understood(site.conf):
-            changes = tuple(departure(chrystoki.decode(seen.conf.content), installed, record.before or {}))
-        if changes:
-            conf.append(EditConf(path=site.conf, changes=changes))
-    rest: list[Step] = []
+def _edits(site: Site, record: Record, installed: Desired, seen: Seen) -> tuple[Step, ...]:
+    """Give the edits of the files that stay without us; the conf comes last."""
+    found: list[Step] = []
     rewrite: list[tuple[str, Callable[[bytes], bytes]]] = [(installed.paths.ca_file, partial(_without_ours, installed))]
     rewrite += [(path, partial(_without_provider, path)) for path in installed.paths.java]
     for path, change in rewrite:
         there = seen.at(path)
-        if isinstance(there, Present) and (content := change(there.content)) != there.content:
-            rest.append(PutFile(path=path, content=content, mode=there.mode, uid=there.uid, gid=there.gid))
-    return conf, rest
+        content = change(there.content) if isinstance(there, Present) else b""
+        if isinstance(there, Present) and content and content != there.content:
+            found.append(PutFile(path=path, content=content, mode=there.mode, uid=there.uid, gid=there.gid))
+    if isinstance(seen.conf, Present):
+        with understood(site.conf):
+            changes = tuple(departure(chrystoki.decode(seen.conf.content), installed, record.before or {}))
+        if changes:
+            found.append(EditConf(path=site.conf, changes=changes))
+    return tuple(found)
 
 
 def _without_ours(installed: Desired, content: bytes) -> bytes:
@@ -166,6 +166,9 @@ def _superseded(site: Site, installed: Desired, seen: Seen) -> tuple[str, ...]:
     """Give what goes once we are out: the pair, our server certificates (byte for byte ours), the deliveries."""
     paths = installed.paths
     found = [paths.key, paths.cert, deliver.HA_ENV, deliver.PIN_FILE, deliver.PIN_CREDENTIAL]
+    ca_file = seen.at(paths.ca_file)
+    if isinstance(ca_file, Present) and not _without_ours(installed, ca_file.content).strip():
+        found.append(paths.ca_file)  # an empty one would be an error to OpenSSL
     for server in installed.servers:
         there = seen.at(paths.server_cert(server.address))
         if isinstance(there, Present) and der_of(there.content) == der_of(server.certificate):

@@ -55,7 +55,7 @@ def test_killed_while_joining_by_the_tools(when: str, place: str, nth: int, esta
     died = killed(host, when, f"hsm_enrol.{place}", nth=nth)
     host.at_rest()
     host.assert_no_litter()
-    record = host.record
+    memory, record = host.pin_state, host.record
     committed = record is not None and record.installed is not None
     assert died or committed
     if not committed:
@@ -63,9 +63,10 @@ def test_killed_while_joining_by_the_tools(when: str, place: str, nth: int, esta
         host.take()
     assert host.mend() is False
     host.assert_no_litter()
-    assert all(one.tries <= 1 for one in estate.partitions)
+    # One that was accepted may be typed again; of one with an unknown end nobody knows whom it would lock out.
+    assert all(one.tries <= 1 + (memory == "accepted") for one in estate.partitions)
     assert {path.stat().st_mode & 0o777 for path in host.client.below("cert/server").iterdir()} == {0o644}
-    assert [path.stat().st_mode & 0o777 for path in host.client.below("cert/client").glob("*Key.pem")] == [0o600]
+    assert [path.stat().st_mode & 0o777 for path in host.client.below("cert/client").glob("*Key.pem")] == [0o640]
 
 
 @pytest.mark.parametrize("act", ["mend", "leave"])

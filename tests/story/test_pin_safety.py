@@ -1,5 +1,7 @@
 """A wrong PIN counts to lockout: what is tried, remembered, told and never done again, each end of a try by itself."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,33 @@ def test_a_tool_that_fails_before_it_asks_gives_the_try_back(newest: PlayedHost)
     assert (newest.pin_state, newest.record) == (None, None)
     assert told(newest)[-1] == ("failed", "tool_failed", "untried")
     newest.client.switch()
+    newest.take()
+    assert newest.pin_state == "accepted"
+
+
+def test_a_second_member_that_refuses_is_not_asked_twice_by_a_run_that_died(newest: PlayedHost) -> None:
+    """The first member took the PIN; killed before the second one's answer was noted."""
+    first, second = newest.estate.partitions
+    second.pin = "another"
+    assert killed(newest, "after", "hsm_enrol.host.tools:_Talk._type", nth=4)  # PIN, return, PIN, return
+    newest.at_rest()
+    assert newest.pin_state == "tried"
+    tries = second.tries
+    newest.take()
+    assert (first.tries, second.tries) == (1, tries)
+
+
+def test_a_signal_before_the_pin_was_typed_spends_nothing(newest: PlayedHost) -> None:
+    def stop(receipt: dict[str, Any]) -> None:
+        if receipt["result"] == "trying":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    newest.courier.on_tell = stop
+    error = newest.fails(newest.take)
+    assert (error.status, error.reason) == (75, "interrupted")
+    assert (newest.estate.tries, newest.pin_state) == (0, None)
+    assert told(newest)[-1] == ("failed", "interrupted", "untried")
+    newest.courier.on_tell = lambda _: None
     newest.take()
     assert newest.pin_state == "accepted"
 

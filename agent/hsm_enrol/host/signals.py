@@ -52,3 +52,9 @@ def pending() -> str | None:
     """Give the name of a signal that waits to be taken; None when none does."""
     waiting = signal.sigpending()
     return next((number.name for number in HELD if number in waiting), None)
+
+
+def stop_if_asked() -> None:
+    """Raise Interrupted when a signal waits: between two steps, where there is something whole to undo."""
+    if name := pending():
+        raise Interrupted(signal=name)
