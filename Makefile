@@ -13,6 +13,7 @@ help:
 	@echo "make test    everything CI runs"
 	@echo "make bench   figures as ratios: one boot beside other ways, the verifier under load, a fleet of ten thousand"
 	@echo "make check   format, lint, types, import contracts"
+	@echo "make crash   every fault of every tool in every client, every point to die at, a million texts (hours)"
 	@echo "make deb     Debian packages of agent and verifier, make rpm the agent's rpm; into dist/"
 	@echo "make rehearsal  the package in an image booted by a real systemd, with all its journeys (root)"
 	@echo "make lab     the stand-ins on loopback until Ctrl-C, addresses in .lab/lab.json"
@@ -56,6 +57,10 @@ ROUNDS ?= 15
 COUNT ?= 2000
 INSTANCES ?= 10000
 BENCH := .bench/out
+
+crash: $(READY)
+	@HSM_ENROL_EVERY_POINT=1 HSM_ENROL_FUZZ=1000000 $(PY) -m pytest -q -rP -n 4 --dist worksteal tests/test_crash_points.py \
+		tests/test_chrystoki_fuzz.py tests/story/test_matrix.py tests/story/test_killed_while_installing.py
 
 bench: $(READY)
 	@packaging/dev/bench.sh $(PY)
