@@ -28,6 +28,7 @@ from hsm_verifier.service import Service
 from hsm_verifier.settings import ServerSettings
 from hsm_verifier.sockets import notify, watchdog_pause
 
+LET_IN = 1.0  # seconds at the end for connections without a request yet
 ACCEPT_PAUSE = 0.1  # seconds without accepting when this process is out of file descriptors
 _log = logging.getLogger("hsm_verifier")
 
@@ -115,6 +116,11 @@ class Listener:
 
     async def drain(self) -> None:
         """Let requests under way finish, up to `stop_timeout`; idle connections go at once."""
+        # Who was let in but has not asked yet is still answered: nobody could tell why it was not.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LET_IN):
+                while self._opening or self._has_silent():
+                    await asyncio.sleep(0.01)  # noqa: ASYNC110  connections have no event for it
         for task in tuple(self._opening):
             task.cancel()
         for connection in tuple(self._state.connections):
@@ -124,6 +130,10 @@ class Listener:
                 while self._state.tasks:
                     await asyncio.wait(tuple(self._state.tasks))
         self._workers.close()
+
+    def _has_silent(self) -> bool:
+        """Tell whether there is a connection on which nothing was asked yet."""
+        return any(getattr(one, "cycle", None) is None for one in self._state.connections)
 
 
 class _Once:

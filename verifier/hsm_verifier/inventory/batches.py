@@ -31,8 +31,8 @@ class Bell(Protocol):
 class Batches(Generic[K, V]):
     """Coalesces calls of `fetch(keys)`, which gives what it found; a key it does not give is absent (None).
 
-    One call at a time, at most `most` keys a call; after `burst` calls in a row two starts are at least `spacing`
-    seconds apart. What was found is kept for `keep` seconds; absence is not kept. An exception of `fetch` reaches every
+    One call at a time, at most `most` keys a call; starts are at least `gap` seconds apart, after `burst` in a row
+    `spacing`. What was found is kept for `keep` seconds; absence is not kept. An exception of `fetch` reaches every
     asker of its batch.
     """
 
@@ -40,8 +40,9 @@ class Batches(Generic[K, V]):
         self,
         fetch: Callable[[list[K]], dict[K, V]],
         *,
+        gap: float = 0.1,
         spacing: float = 0.25,
-        burst: int = 10,
+        burst: int = 30,
         keep: float = 5.0,
         most: int = 200,
         clock: Callable[[], float] = time.monotonic,
@@ -49,13 +50,14 @@ class Batches(Generic[K, V]):
     ) -> None:
         """Take times in seconds. `clock` and `bell` are a simulation's when there is no time to wait for."""
         self._fetch, self._spacing, self._keep, self._most = fetch, spacing, keep, most
-        self._slack = (burst - 1) * spacing
+        self._gap, self._slack = min(gap, spacing), (burst - 1) * spacing
         self._clock, self._bell = clock, bell
         self._lock = threading.Lock()
         self._waiting: dict[K, list[_Seat[V]]] = {}
         self._under_way: dict[K, list[_Seat[V]]] = {}
         self._led = False
         self._due = 0.0  # when the next call would come if all were evenly spaced
+        self._soonest = 0.0
         self._kept: dict[K, tuple[float, V]] = {}
         self._sweep_at = 0.0
 
@@ -93,12 +95,13 @@ class Batches(Generic[K, V]):
         """Make one call for those who wait, then let one of those who came meanwhile make the next."""
         seat.leads = False
         seat.bell.clear()
-        if (early := self._due - self._slack - self._clock()) > 0:
+        if (early := max(self._soonest, self._due - self._slack) - self._clock()) > 0:
             seat.bell.wait(early)  # nobody rings: this is the pause that keeps calls apart
         with self._lock:
             keys = list(self._waiting)[: self._most]
             self._under_way = {key: self._waiting.pop(key) for key in keys}
-            self._due = max(self._due, self._clock()) + self._spacing
+            now = self._clock()
+            self._due, self._soonest = max(self._due, now) + self._spacing, now + self._gap
         found: dict[K, V] = {}
         error: BaseException | None = None
         try:
