@@ -119,8 +119,8 @@ class Listener:
         # Who was let in but has not asked yet is still answered: nobody could tell why it was not.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LET_IN):
-                while self._opening or self._has_silent():
-                    await asyncio.sleep(0.01)  # noqa: ASYNC110  connections have no event for it
+                while self._opening or self._has_silent():  # noqa: ASYNC110  a protocol has no event for it
+                    await asyncio.sleep(0.01)
         for task in tuple(self._opening):
             task.cancel()
         for connection in tuple(self._state.connections):
