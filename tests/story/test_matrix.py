@@ -41,14 +41,29 @@ HARMLESS = {"flood": JOINED, "slow": JOINED}
 STUCK = {"hang": "tool_timeout", "deaf": "tool_timeout", "hang-late": "tool_timeout"}
 FAILING = {"error": "tool_failed", "fails": "tool_failed", "babble": "tool_failed", "crash": "tool_failed"}
 DAMAGING = {"truncate": "tool_damage", "foreign-key": "tool_damage"}
-ASKING = {"no-prompt": "tool_timeout", "asks-twice": "tool_failed", "echoes": JOINED}
+ASKING = {
+    "no-prompt": "tool_timeout",
+    "hang-with-pin": "tool_timeout",
+    "asks-twice": "tool_failed",
+    "echoes": JOINED,
+    "leaves-echo": JOINED,
+    "retries": JOINED,  # only a wrong PIN makes it ask again
+}
+WORDS = {"usage": JOINED, "lies": "tool_failed", "mumbles": JOINED}
 UNPROVEN = {"error": "not_proven", "fails": "not_proven", "babble": "not_proven", "crash": "not_proven"}
 OUTCOMES: dict[str, dict[str, str]] = {
-    "addServer": {**HARMLESS, **STUCK, **FAILING, **DAMAGING},
-    "verify": {**HARMLESS, **STUCK, **FAILING, "no-slots": "no_slots"},
-    "newGroup": {**HARMLESS, **STUCK, **FAILING, **DAMAGING, **ASKING, "label-used": "tool_failed"},
+    "addServer": {**HARMLESS, **STUCK, **FAILING, **DAMAGING, "lies": "tool_failed", "litter": JOINED},
+    "verify": {**HARMLESS, **STUCK, **FAILING, "no-slots": "no_slots", "pkcs1-only": JOINED},
+    "newGroup": {**HARMLESS, **STUCK, **FAILING, **DAMAGING, **ASKING, **WORDS, "label-used": "tool_failed"},
     "addMember": {**HARMLESS, **STUCK, **FAILING, **DAMAGING, **ASKING},
-    "show": {**HARMLESS, **STUCK, **UNPROVEN, "show-nothing": "not_proven", "no-slots": JOINED},
+    "show": {
+        **HARMLESS,
+        **STUCK,
+        **UNPROVEN,
+        "show-nothing": "not_proven",
+        "show-longer": "not_proven",
+        "no-slots": JOINED,
+    },
 }
 CASES = [(command, fault) for command, faults in OUTCOMES.items() for fault in faults]
 WITH_CONFIG = [case for case in CASES if case[0] in {"verify", "show"}]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,7 +15,17 @@ from tests.screen import run_on_a_terminal, screen
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A host that joined and asked once more; each test leaves it so."""
     with World(tmp_path_factory.mktemp("terminal")) as made:
+        for words in ("enrol", "refresh"):
+            ran = made.agent(words)
+            assert ran.returncode == 0, ran.stderr
+        yield made
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path) as made:
         yield made
 
 
@@ -22,8 +33,8 @@ def at_a_terminal(world: World, *words: str, **more: str) -> tuple[int, str]:
     return run_on_a_terminal(world.argv(*words), environment(TERM="xterm", **more))
 
 
-def test_a_first_boot_watched_by_a_person(world: World) -> None:
-    status, written = at_a_terminal(world, "enrol")
+def test_a_first_boot_watched_by_a_person(fresh: World) -> None:
+    status, written = at_a_terminal(fresh, "enrol")
     assert status == 0
     shown = screen(written)
     steps = [re.fullmatch(r"hsm-enrol: ([a-z]*) +(.*?) +(\d+\.\d) s", line) for line in shown[:-1]]
@@ -104,10 +115,10 @@ def test_metrics_for_node_exporter(world: World) -> None:
     record.write_bytes(whole)
 
 
-def test_waiting_for_a_verifier_that_is_away(world: World) -> None:
-    world.party.stop()
-    world.write_settings(deadline="2s")
-    status, written = at_a_terminal(world, "refresh")
+def test_waiting_for_a_verifier_that_is_away(fresh: World) -> None:
+    fresh.party.stop()
+    fresh.write_settings(deadline="2s")
+    status, written = at_a_terminal(fresh, "refresh")
     assert status == 75
     shown = screen(written)
     assert any(re.match(r"hsm-enrol: waiting \d+ s, until \d\d:\d\d:\d\d: no verifier", line) for line in shown)

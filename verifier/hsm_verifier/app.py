@@ -85,7 +85,7 @@ class Door:
         wait = self._sources.wait_for(source)
         if wait:
             refusal = Refusal("busy", "V1 requests_per_source", retry_after=wait)
-            return self._service.refuse("challenge", source, refusal)
+            return self._service.refuse("challenge", source, refusal, close=False)
         return self._service.challenge()
 
     async def elsewhere(self, request: Incoming) -> Reply:

@@ -129,12 +129,15 @@ class Service:
 
         return self._answer("receipt", source, trail, work)
 
-    def refuse(self, event: str, source: str, refusal: Refusal) -> Reply:
-        """Word a refusal that was decided before the message was read (V1); not audited line by line, only logged."""
+    def refuse(self, event: str, source: str, refusal: Refusal, *, close: bool = True) -> Reply:
+        """Word a refusal that was decided before the message was read (V1); not audited line by line, only logged.
+
+        `close`: a body was left unread. Where there is none the connection stays, which saves both a handshake.
+        """
         decision = secrets.token_hex(6)
         self.counts.turn_away(event, refusal.reason)
         _log.info("%s from %s refused: %s decision=%s", event, source, refusal.detail, decision)
-        return self._problem(refusal, decision, close=True)
+        return self._problem(refusal, decision, close=close)
 
     def _answer(self, event: str, source: str, trail: Trail, work: Callable[[], Reply]) -> Reply:
         decision, began = secrets.token_hex(6), time.monotonic()
