@@ -19,7 +19,7 @@ import pytest
 
 from hsm_verifier.audit import verify
 from tests.adversary.fuzz import Fuzzer, Shot
-from tests.adversary.site import Site
+from tests.adversary.site import NO_LIMIT, Site
 
 COUNT = int(os.environ.get("HSM_ENROL_FUZZ", "10000"))
 SEED = int(os.environ.get("HSM_ENROL_FUZZ_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
@@ -33,7 +33,8 @@ PATIENCE = 20.0
 def site() -> Iterator[Site]:
     """Its folder is in memory: each refusal is an fsynced audit line, and this is about the server, not the disk."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        made = Site(Path(folder))
+        # Few workers: 64 threads would still be coming up, each with its own memory, long after the first requests.
+        made = Site(Path(folder), server=NO_LIMIT | {"workers": "4"})
         made.publish_all()
         made.start()
         yield made

@@ -83,6 +83,7 @@ def test_a_plan_of_80_columns_in_colours_that_shows_no_secret(world: World) -> N
     assert not re.search(r"\x1b\[", at_a_terminal(world, "enrol", "--plan", NO_COLOR="1")[1])
     conf.write_text(before)
     authorities.write_bytes(whole)
+    authorities.chmod(0o644)
 
 
 def test_metrics_for_node_exporter(world: World) -> None:
