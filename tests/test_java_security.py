@@ -60,6 +60,7 @@ def test_taking_it_out_of_the_middle_renumbers_the_later_ones() -> None:
         ("security.provider.1=A\n\nsecurity.provider.1=B\n", 3, "twice"),
         ("security.provider.1=A\nsecurity.provider.02=B\n", 2, "twice"),
         ("security.provider.1=A\nsecurity.\\provider.2=B\n", 2, "escapes"),
+        ("security.provider.1=A\ny : 2 \\\n", 2, "continued by nothing"),
     ],
 )
 def test_odd_numbering_is_refused_with_its_line(text: str, line: int, what: str) -> None:
@@ -91,7 +92,8 @@ LINES = st.sampled_from(
 def test_whatever_stands_around_stays_byte_for_byte(head: list[str], count: int, tail: list[str], newline: str) -> None:
     numbered = [f"security.provider.{number}=P{number}" for number in range(1, count + 1)]
     # A continuation in front would swallow the first provider's line; that text has another meaning.
-    lines = [*(one for one in head if not one.endswith(" \\")), *numbered, *tail]
+    # One at the very end would swallow ours: refused, see above.
+    lines = [*(one for one in head if not one.endswith(" \\")), *numbered, *tail, *["end=1"][: bool(tail)]]
     before = newline.join([*lines, ""]).encode("latin-1")
     after = with_provider(before, PATH)
     assert without_provider(after, PATH) == before

@@ -19,13 +19,17 @@ _BLANKS = " \t\f"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One logical line: where it begins and ends in the text, its number from 1, the unescaped key and value."""
+    """One logical line: where it begins and ends in the text, its number from 1, the unescaped key and value.
+
+    `open` tells that the text ended where the line wanted to go on: whatever is added there would become part of it.
+    """
 
     start: int
     end: int
     number: int
     key: str
     value: str
+    open: bool = False
 
 
 def with_provider(content: bytes, path: str) -> bytes:
@@ -34,6 +38,9 @@ def with_provider(content: bytes, path: str) -> bytes:
     providers = _providers(text, path)
     if any(line.value.split(" ")[0] == PROVIDER for line in providers.values()):
         return content
+    lines = logical_lines(text)
+    if lines and lines[-1].open:
+        raise NotUnderstood(path=path, line=lines[-1].number, what="a last line that is continued by nothing")
     added = f"{_KEY}{len(providers) + 1}={PROVIDER}"
     if not providers:
         newline = _newline(text)
@@ -109,10 +116,9 @@ def logical_lines(text: str) -> list[Line]:
             row = rows[index]
             content = content[:-1] + row.rstrip("\r\n").lstrip(_BLANKS)
             at, number, index = at + len(row), number + 1, index + 1
-        if _continues(content):
-            content = content[:-1]
-        key, value = _split(content)
-        found.append(Line(start=start, end=at, number=first, key=key, value=value))
+        unfinished = _continues(content)
+        key, value = _split(content[:-1] if unfinished else content)
+        found.append(Line(start=start, end=at, number=first, key=key, value=value, open=unfinished))
     return found
 
 
