@@ -6,14 +6,13 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 from hsm_verifier.__main__ import main as verifier_main
 from lab.aws import Aws
+from lab.nursery import Running, begin
 
 ROOT = Path(__file__).parent.parent
 START = 30.0  # seconds it may take to listen or to end
@@ -53,8 +52,7 @@ class Party:
         self.folder = folder
         self.config = folder / "hsm-verifier.toml"
         self.url = ""
-        self._process: subprocess.Popen[str] | None = None
-        self._log: IO[str] | None = None
+        self._process: Running | None = None
         self.command("init", str(folder), "--host", "127.0.0.1", config=False)
         text = self.config.read_text()
         for key, value in (
@@ -99,11 +97,8 @@ class Party:
 
     def start(self, *, listen: str = "127.0.0.1:0", **more: str) -> Self:
         """Serve; returns once it listens. `more` goes into its environment."""
-        self._log = (self.folder / "log").open("a")
-        argv = [sys.executable, "-m", "hsm_verifier", "serve", "--config", str(self.config), "--listen", listen]
-        self._process = subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment(**more)
-        )
+        words = ["serve", "--config", str(self.config), "--listen", listen]
+        self._process = begin(words, self.folder / "log", environment(**more))
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.startswith("listening on "):
@@ -132,9 +127,6 @@ class Party:
             process.wait(START)
             if process.stdout is not None:
                 process.stdout.close()
-        if self._log is not None:
-            self._log.close()
-            self._log = None
 
     def audit(self) -> list[dict[str, object]]:
         """Give the audit's lines."""

@@ -32,6 +32,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (GUARD, ROOT / "agent", ROOT
 for _name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
     os.environ.pop(_name, None)
     os.environ.pop(_name.upper(), None)
+os.environ["HSM_ENROL_NURSERY"] = "1"  # lab/nursery.py
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # boto3 must not ask the link-local address for credentials
 
 

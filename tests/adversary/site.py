@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from hsm_verifier.vault import Vault
 from lab.aws import Aws
 from lab.imds import ImdsServer
 from lab.machine import Machine
+from lab.nursery import Running, begin
 from tests.adversary.party import Party, Subject, identity_at
 from tests.verifier.party import make_bundle
 
@@ -46,7 +46,7 @@ class Site:
         self.config = self.folder / "hsm-verifier.toml"
         self.log = folder / "verifier.log"
         self.url = ""
-        self.process: subprocess.Popen[str] | None = None
+        self.process: Running | None = None
         self._imds: list[ImdsServer] = []
         assert main(["init", str(self.folder), "--host", "127.0.0.1"]) == 0
         self.aws = Aws(folder / "aws").start()
@@ -84,14 +84,7 @@ class Site:
 
     def start(self) -> "Site":
         """Run the service in a process of its own, as its unit does."""
-        with self.log.open("a") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "hsm_verifier", "serve", "--config", str(self.config)],
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env=self.environment(),
-            )
+        self.process = begin(["serve", "--config", str(self.config)], self.log, self.environment())
         assert self.process.stdout is not None
         with self.process.stdout as told:
             line = told.readline()

@@ -33,8 +33,8 @@ class SlowAws(PlayedAws):
         return assertion
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
+def main(words: list[str]) -> int:
+    folder = Path(words[0])
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     settings = load_settings(folder / "hsm-verifier.toml")
     aws = SlowAws(folder / "go")
@@ -56,7 +56,8 @@ def main() -> None:
     sockets = listening_sockets(*parse_listen(settings.server.listen))
     serve(Service(world, audit), settings.server, tls_context(settings.server), sockets)
     audit.write("stop", time.time())
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

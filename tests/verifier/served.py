@@ -1,10 +1,9 @@
 """Starts the real verifier's process over real TLS, with AWS and the policy played (played_server.py)."""
 
+import os
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,8 @@ import requests
 
 from hsm_verifier.__main__ import main
 from hsm_verifier.vault import Vault
+from lab.nursery import Born, Running
+from tests.verifier import played_server
 from tests.verifier.party import make_bundle
 
 SERVER = Path(__file__).with_name("played_server.py")
@@ -25,7 +26,7 @@ class Served:
     """A server process: its folder, port and CA."""
 
     folder: Path
-    process: "subprocess.Popen[str]"
+    process: Running
     port: int
 
     @property
@@ -66,8 +67,7 @@ def serving(folder: Path, **changes: object) -> Iterator[Served]:
     config = folder / "hsm-verifier.toml"
     lines = "".join(f"{name} = {value}\n" for name, value in changes.items())
     config.write_text(config.read_text().replace('listen = "0.0.0.0:8443"\n', 'listen = "127.0.0.1:0"\n' + lines))
-    command = [sys.executable, str(SERVER), str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = Born(played_server.main, [str(folder)], Path(os.devnull), os.environ)
     assert process.stdout is not None
     one = Served(folder=folder, process=process, port=0)
     try:
