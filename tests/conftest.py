@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 HERE = Path(__file__).parent
@@ -29,11 +30,17 @@ LEFT_LOOPBACK = _load_guard()
 
 # Children of tests see this checkout's code and the guard, whatever is installed.
 os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (GUARD, ROOT / "agent", ROOT / "verifier", ROOT)))
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for _name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
     os.environ.pop(_name, None)
     os.environ.pop(_name.upper(), None)
 os.environ["HSM_ENROL_NURSERY"] = "1"  # lab/nursery.py
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # boto3 must not ask the link-local address for credentials
+
+# The same examples each time, so that a run on another machine can be repeated; HSM_ENROL_RANDOM=1 looks for new ones.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+if not os.environ.get("HSM_ENROL_RANDOM"):
+    hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,7 +1,7 @@
 """Stop before each system call that changes anything, for real and as an error: old or new, byte for byte, no litter.
 
-The driver forks in a process of its own. With HSM_ENROL_EVERY_POINT=1 (`make crash`) every point is tried; else whole
-installations take every twelfth, and a second kill during recovery every eighth.
+The driver forks in a process of its own. With HSM_ENROL_EVERY_POINT=1 (`make crash`) every point is tried; else a
+transaction takes every third, whole installations and a second kill during recovery every twentieth.
 """
 
 import json
@@ -42,20 +42,20 @@ def drive(story: str, faults: tuple[str, ...], step: int, scratch: Path) -> dict
 
 @pytest.mark.timeout(LIMIT + 5)
 def test_a_transaction_stopped_anywhere_is_old_or_new(tmp_path: Path) -> None:
-    for counts in drive("journal", FAULTS, 1, tmp_path).values():
-        assert counts["points"] > 50
-        assert counts["old"] > 40
+    for counts in drive("journal", FAULTS, 1 if EVERY_POINT else 3, tmp_path).values():
+        assert counts["points"] > (50 if EVERY_POINT else 16)
+        assert counts["old"] > (40 if EVERY_POINT else 12)
 
 
 @pytest.mark.timeout(LIMIT + 5)
 @pytest.mark.parametrize("story", ["fresh", "rotation", "mend", "leave"])
 def test_an_installation_stopped_anywhere_is_old_or_new(tmp_path: Path, story: str) -> None:
-    for counts in drive(story, FAULTS, 1 if EVERY_POINT else 12, tmp_path).values():
-        assert counts["points"] > (100 if EVERY_POINT else 8)
+    for counts in drive(story, FAULTS, 1 if EVERY_POINT else 20, tmp_path).values():
+        assert counts["points"] > (100 if EVERY_POINT else 4)
         assert counts["old"] > 0
 
 
 @pytest.mark.timeout(LIMIT + 5)
 def test_a_recovery_that_is_killed_too_is_finished_by_the_next(tmp_path: Path) -> None:
-    counts = drive("journal", ("kill twice",), 1 if EVERY_POINT else 8, tmp_path)["kill twice"]
+    counts = drive("journal", ("kill twice",), 1 if EVERY_POINT else 20, tmp_path)["kill twice"]
     assert min(counts["old"], counts["new"]) > 0

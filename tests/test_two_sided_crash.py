@@ -51,7 +51,7 @@ ALL = [
     Troubles(enrol_death=one, enrol_mode=two, receipt_death=three, receipt_mode=four, rival=five)
     for one, two, three, four, five in itertools.product(DEATHS, MODES, DEATHS, MODES, RIVALS)
 ]
-CHOSEN = random.Random(1).sample(ALL, min(ASKED or 16, len(ALL)))
+CHOSEN = random.Random(1).sample(ALL, min(ASKED or 12, len(ALL)))
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ SIDES = [
     *((message, death, mode) for message in MESSAGES for death in STEPS for mode in ("answer lost", "twice")),
 ]
 CROSSINGS = list(itertools.product(PLACES, SIDES, (False, True)))
-CROSSED = random.Random(2).sample(CROSSINGS, min(ASKED or 7, len(CROSSINGS)))
+CROSSED = random.Random(2).sample(CROSSINGS, min(ASKED or 4, len(CROSSINGS)))
 
 
 class Town:

@@ -1,4 +1,4 @@
-"""The agent joins each generation by its tools, or by its editor alone, and comes back unharmed from their faults."""
+"""What the agent does with appliances, partitions and PINs; each fault of a tool is in tests/story/test_matrix.py."""
 
 from pathlib import Path
 
@@ -9,17 +9,12 @@ from hsm_enrol.errors import (
     CertificateNotAccepted,
     EnrolError,
     NoSlots,
-    NotProven,
     PinRefused,
-    ToolDamage,
-    ToolFailed,
-    ToolTimeout,
 )
 from lab.luna.client import Switches
 from lab.luna.estate import Estate
 from lab.luna.generations import GENERATIONS as TABLE
 from tests.lab.luna_agent import Agent, Tree, agent
-from tests.lab.luna_hand import DIALECT
 
 # Appliances are threads of this process, so Python 3.12 and later warn of the fork; the real agent has no threads.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -43,17 +38,6 @@ def no_pin_was_shown(host: Agent) -> None:
         assert not call.pin_elsewhere
         assert host.estate.pin not in "\0".join(call.argv)
     assert host.estate.pin not in host.said.getvalue()
-
-
-@pytest.mark.parametrize("generation", DIALECT)
-def test_the_agent_joins_by_the_tools_of_each_generation(generation: str, estate: Estate, tmp_path: Path) -> None:
-    host = agent(estate, generation, tmp_path)
-    reached = host.enrol()
-    assert (reached.ha.serial, reached.ha.slot) == ("1" + estate.members[0], TABLE[generation].first_slot)
-    assert [one.tries for one in estate.partitions] == [1, 1]
-    assert host.states == ["tried", "accepted"] * 2  # noted before each tool that takes it
-    in_the_group(host)
-    no_pin_was_shown(host)
 
 
 @pytest.mark.parametrize("generation", ["5.1", "6.2", "silent"])
@@ -84,51 +68,6 @@ def test_a_minimal_client_and_a_linked_conf_are_joined_where_they_are(estate: Es
     linked.enrol()
     assert linked.client.conf.is_symlink()
     in_the_group(linked)
-
-
-# What the agent makes of the tools' faults: an error with everything undone, or None where it joins all the same.
-OUTCOMES: dict[tuple[str, str], type[EnrolError] | None] = {
-    ("addServer", "error"): ToolFailed,
-    ("addServer", "hang"): ToolTimeout,
-    ("addServer", "truncate"): ToolDamage,
-    ("addServer", "foreign-key"): ToolDamage,
-    ("addServer", "lies"): ToolFailed,
-    ("addServer", "flood"): None,
-    ("verify", "babble"): ToolFailed,
-    ("verify", "no-slots"): NoSlots,
-    ("newGroup", "error"): ToolFailed,
-    ("newGroup", "usage"): None,
-    ("newGroup", "crash"): ToolFailed,
-    ("newGroup", "hang-with-pin"): ToolTimeout,
-    ("newGroup", "truncate"): ToolDamage,
-    ("newGroup", "no-prompt"): ToolTimeout,
-    ("newGroup", "asks-twice"): ToolFailed,
-    ("newGroup", "echoes"): None,
-    ("newGroup", "leaves-echo"): None,
-    ("newGroup", "lies"): ToolFailed,
-    ("newGroup", "mumbles"): None,
-    ("addMember", "fails"): ToolFailed,
-    ("addMember", "hang-late"): ToolTimeout,
-    ("show", "babble"): NotProven,
-    ("show", "show-longer"): NotProven,
-}
-
-
-@pytest.mark.parametrize(("command", "fault"), OUTCOMES)
-def test_a_fault_of_the_tools_is_undone_or_made_good(command: str, fault: str, tmp_path: Path) -> None:
-    # One appliance is enough where nobody is added, and costs less time.
-    with Estate(appliances=2 if command == "addMember" else 1) as estate:
-        limit = 3.0 if OUTCOMES[command, fault] is ToolTimeout else 60.0
-        host = agent(estate, "6.2", tmp_path, luna={"tool_timeout": limit})
-        host.client.switch(Switches(faults={command: (fault,)}))
-        expected = OUTCOMES[command, fault]
-        if expected is None:
-            host.enrol()
-            in_the_group(host)
-        else:
-            ends_undone(host, expected)
-        no_pin_was_shown(host)
-        assert all(one.tries <= 1 for one in estate.partitions)
 
 
 def ends_undone(host: Agent, expected: type[EnrolError]) -> None:

@@ -140,6 +140,8 @@ def test_joined_or_as_before(cell: Cell, estate: Estate, tmp_path: Path) -> None
     assert link is None or host.client.conf.readlink() == link
     assert not host.path(SERVER_PEM).exists()
     assert host.pins() <= len(estate.members) + (cell.fault == "asks-twice")
+    assert not any(call.pin_elsewhere for call in host.client.calls())
+    assert estate.pin not in repr(host.client.calls())
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

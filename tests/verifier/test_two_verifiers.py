@@ -33,7 +33,7 @@ from lab.bench.site import CAPS, AwsApart, Verifier, aws_apart, make_bundle
 from lab.openbao import OpenBao
 from lab.postgres import Postgres
 
-COUNT = int(os.environ.get("HSM_ENROL_FLEET", "500"))
+COUNT = int(os.environ.get("HSM_ENROL_FLEET", "200"))
 CLIENTS = 12
 TRIES = 60
 
