@@ -69,7 +69,7 @@ BENCH := .bench/out
 crash: $(READY)
 	@HSM_ENROL_EVERY_POINT=1 HSM_ENROL_FUZZ=1000000 HSM_ENROL_CROSSINGS=1000000 HSM_ENROL_FLEET=500 \
 		$(PY) -m pytest -q -rP -n 4 --dist worksteal tests/test_crash_points.py tests/test_chrystoki_fuzz.py \
-		tests/story/test_matrix.py tests/story/test_killed_while_installing.py tests/test_two_sided_crash.py \
+		tests/story/test_matrix.py tests/story/test_repair.py tests/story/test_killed_while_installing.py tests/test_two_sided_crash.py \
 		tests/verifier/test_two_verifiers.py
 
 bench: $(READY)

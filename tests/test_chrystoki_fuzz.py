@@ -1,6 +1,6 @@
 """Chrystoki.conf in every mixture: each axis of the grammar crossed with the others, and texts made at random.
 
-HSM_ENROL_FUZZ sets how many texts (10,000 in CI; `make bench` takes a million); the seed is printed with a failure.
+HSM_ENROL_FUZZ sets how many texts (10,000 in CI; `make crash` takes a million); the seed is printed with a failure.
 """
 
 import itertools
