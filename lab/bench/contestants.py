@@ -213,9 +213,9 @@ def bao_agent(folder: Path, bundle: dict[str, Any], stack: contextlib.ExitStack,
     server = stack.enter_context(OpenBao())
     folder.mkdir()
     role_id, secret_id = server.open_place("bench")
-    client = bundle["client"]
+    client, secret = bundle["client"], "hsm-enrol/bundles/web"  # the policy allows nothing outside bundles/
     server.client().secrets.kv.v2.create_or_update_secret(
-        "hsm-enrol/web",
+        secret,
         secret={"certificate": client["certificate"], "private_key": client["private_key"]},
         mount_point="bench",
     )
@@ -224,7 +224,7 @@ def bao_agent(folder: Path, bundle: dict[str, Any], stack: contextlib.ExitStack,
         (folder / file).write_text(text)
     targets = {one: folder / f"{one}.pem" for one in ("certificate", "private_key")}
     templates = "".join(
-        BAO_TEMPLATE.format(path="bench/data/hsm-enrol/web", name=one, target=target) for one, target in targets.items()
+        BAO_TEMPLATE.format(path=f"bench/data/{secret}", name=one, target=target) for one, target in targets.items()
     )
     config = folder / "agent.hcl"
     config.write_text(BAO_AGENT.format(url=server.url, ca=server.ca_file, folder=folder, templates=templates))

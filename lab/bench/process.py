@@ -13,6 +13,7 @@ from typing import Any, Self
 
 KIB = 1024
 TAIL = 800
+LIMIT = 30.0  # seconds; the slowest takes about one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +32,9 @@ class Failed(Exception):
 class Runner:
     """Runs one process after the other; each is the child of a small process (lab/bench/spawner.py)."""
 
-    def __init__(self, log: Path) -> None:
-        """Output of the runs goes to `log`, the last one's only."""
-        self._log = log
+    def __init__(self, log: Path, limit: float = LIMIT) -> None:
+        """Output of the runs goes to `log`, the last one's only; each is killed after `limit` seconds."""
+        self._log, self._limit = log, limit
         self._spawner = subprocess.Popen(
             [os.path.realpath(sys.executable), "-IS", str(Path(__file__).with_name("spawner.py"))],
             stdin=subprocess.PIPE,
@@ -46,7 +47,8 @@ class Runner:
         stdin, stdout = self._spawner.stdin, self._spawner.stdout
         if stdin is None or stdout is None:
             raise TypeError("both are pipes")
-        stdin.write(json.dumps({"argv": list(argv), "environment": dict(environment), "log": str(self._log)}) + "\n")
+        asked = {"argv": list(argv), "environment": dict(environment), "log": str(self._log), "limit": self._limit}
+        stdin.write(json.dumps(asked) + "\n")
         stdin.flush()
         found: dict[str, Any] = json.loads(stdout.readline())
         if found["status"]:

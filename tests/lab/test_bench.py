@@ -108,6 +108,22 @@ def test_whole_processes_are_measured_with_their_children(tmp_path: Path) -> Non
         assert large.wall >= 200
         with pytest.raises(Failed, match="ended with 3"):
             run.run(["/bin/sh", "-c", "echo why; exit 3"], plain_environment())
+        with pytest.raises(Failed, match="No such file"):
+            run.run([str(tmp_path / "nothing")], plain_environment())
+    with Runner(tmp_path / "log", limit=0.2) as run, pytest.raises(Failed, match="ended with -9"):
+        run.run(["/bin/sh", "-c", "exec sleep 60"], plain_environment())
+
+
+def test_bao_agent_renders_both_files(tmp_path: Path) -> None:
+    pair = {"certificate": "certificate\n", "private_key": "key\n"}
+    with contextlib.ExitStack() as stack, Runner(tmp_path / "log") as run:
+        agent = contestants.bao_agent(tmp_path / "bao", {"client": pair}, stack, "bao")
+        for _ in range(2):
+            agent.prepare()
+            with pytest.raises(FileNotFoundError):
+                agent.check()
+            run.run(agent.argv, agent.environment)
+            agent.check()
 
 
 def test_a_distance_is_felt_in_both_directions_and_by_the_handshake(tmp_path: Path) -> None:
