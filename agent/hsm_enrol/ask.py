@@ -7,7 +7,7 @@ import ipaddress
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -31,6 +31,7 @@ from hsm_enrol.host.sigv4 import sign_get_caller_identity
 from hsm_enrol.host.state import Owner, note_pending
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.settings import AssertionSettings, Settings
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.answer import Answer, open_answer, verify_answer
 from hsm_enrol.wire.assertion import Assertion, sign_assertion
 from hsm_enrol.wire.bundle import Bundle, check_bundle

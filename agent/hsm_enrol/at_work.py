@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +25,7 @@ from hsm_enrol.plan import NOTHING, Former
 from hsm_enrol.record import PATH as RECORD
 from hsm_enrol.record import Record
 from hsm_enrol.settings import Settings
+from hsm_enrol.shapes import dataclass
 
 Closing = TypeVar("Closing", Imds, Courier)
 _OURS = {chrystoki.CLIENT, chrystoki.TOKENS, chrystoki.SYNCHRONIZE, chrystoki.HA}

@@ -7,7 +7,6 @@ from it and nobody is asked; without one the verifier is.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import hsm_enrol
 from hsm_enrol import luna
@@ -25,6 +24,7 @@ from hsm_enrol.model import Desired
 from hsm_enrol.pin_memory import memory_of, no_pin, pin_use
 from hsm_enrol.receipts import due_for, settle_due, tell_failed
 from hsm_enrol.record import Record, desired_from_bundle, without_secrets
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.bundle import Bundle
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from hsm_enrol.shapes import dataclass
 
 PREFIX = "HSM_ENROL_"  # of every journal field of ours
 

@@ -7,10 +7,10 @@ Our own faults are worded in errors.py, what goes well in events.py; here are on
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
 
 from hsm_enrol.errors import STATUSES, EnrolError, catalogue
 from hsm_enrol.events import EVENTS, Event
+from hsm_enrol.shapes import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from hsm_enrol import chrystoki, deliver
@@ -27,6 +27,7 @@ from hsm_enrol.model import Desired, Need, PutFile, SetMode, Step, describe
 from hsm_enrol.plan import Former, leftovers
 from hsm_enrol.proof import Proof, prove
 from hsm_enrol.record import SHARED, Record
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.witness import Row, look
 
 

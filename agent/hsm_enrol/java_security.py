@@ -8,9 +8,9 @@ providers behind it that the JDK ignores today.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from hsm_enrol.errors import NotUnderstood
+from hsm_enrol.shapes import dataclass
 
 PROVIDER = "com.safenetinc.luna.provider.LunaProvider"
 _KEY = "security.provider."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hsm_enrol import chrystoki, luna, plan
 from hsm_enrol.errors import ClientMissing, EnrolError, NoSlots, PinRefused, ToolFailed, ToolTimeout
@@ -23,6 +23,7 @@ from hsm_enrol.host.tools import ToolRun
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.model import Desired, RunTool, Seen, Server, Step
 from hsm_enrol.plan import Former
+from hsm_enrol.shapes import dataclass
 
 UNSPENT = "untried"
 

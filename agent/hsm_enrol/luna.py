@@ -7,7 +7,8 @@ with 0, so an exit status of 0 says nothing by itself. "Not understood" is a res
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from hsm_enrol.shapes import dataclass
 
 DIALECTS = ("vtl", "vtl-dashed", "lunacm")  # in the order they are tried; a usage text means "try the next"
 

@@ -10,8 +10,10 @@ import binascii
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from hsm_enrol.shapes import dataclass
 
 
 def under(root: str, path: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from hsm_enrol import chrystoki
 from hsm_enrol.ca_file import with_certificates
@@ -30,6 +29,7 @@ from hsm_enrol.model import (
     Step,
     der_of,
 )
+from hsm_enrol.shapes import dataclass
 
 PUBLIC_MODE = 0o644
 KEY_MODE, LONE_KEY_MODE = 0o640, 0o600  # with luna.group, and without it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from hsm_enrol import luna
 from hsm_enrol.errors import NoSlots, NotProven
@@ -11,6 +10,7 @@ from hsm_enrol.host.ntls import Knock
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.join import RunPlain, show_groups
 from hsm_enrol.model import Desired, RunTool
+from hsm_enrol.shapes import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

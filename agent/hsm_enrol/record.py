@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from hsm_enrol.errors import RecordDamaged
 from hsm_enrol.model import Desired, Group, Pair, Paths, Server
 from hsm_enrol.plan import NOTHING, Former
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.bundle import Bundle
 from hsm_enrol.witness import Row
 

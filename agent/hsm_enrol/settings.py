@@ -7,12 +7,13 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from hsm_enrol.errors import BadSettings, SettingsMissing
+from hsm_enrol.shapes import dataclass
 
 DEFAULT_PATH = "/etc/hsm-enrol/hsm-enrol.toml"
 _MAX_BYTES = 64 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from hsm_enrol import deliver, luna
@@ -17,6 +17,7 @@ from hsm_enrol.host.tools import ToolRun, run_tool
 from hsm_enrol.join import plain, show_groups
 from hsm_enrol.model import Desired, Need, RunTool, der_of, describe
 from hsm_enrol.record import Record
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.certificate import read_certificate
 
 SOON = 30  # days before an expiry is worth a warning

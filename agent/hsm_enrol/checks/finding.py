@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from hsm_enrol.errors import EnrolError
+from hsm_enrol.shapes import dataclass
 
 OK: Final = "ok"
 WARN: Final = "warn"

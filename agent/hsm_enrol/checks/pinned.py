@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from hsm_enrol.checks.finding import Finding, fail, of_error, of_expiry, ok, warn
 from hsm_enrol.errors import EnrolError
+from hsm_enrol.shapes import dataclass
 
 _WRITABLE_BY_OTHERS = 0o022
 # Types that a file keeps when it was moved, not copied, out of a home or temporary folder; a confined service may not

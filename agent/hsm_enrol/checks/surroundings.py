@@ -6,9 +6,9 @@ P7 P9 P15 P19: each of these was somebody's lost day, and none shows in the erro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from hsm_enrol.checks.finding import Finding, fail, ok, warn
+from hsm_enrol.shapes import dataclass
 
 BOOT_UNIT = "hsm-enrol.service"
 STATE_FOLDERS = ("/var/lib/hsm-enrol", "/run/hsm-enrol")  # the unit's own, by StateDirectory= and RuntimeDirectory=

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from hsm_enrol.checks.finding import Finding, fail, of_error, of_expiry, ok, warn
 from hsm_enrol.errors import EnrolError
 from hsm_enrol.settings import Settings
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.assertion import PROFILE
 from hsm_enrol.wire.messages import Challenge
 

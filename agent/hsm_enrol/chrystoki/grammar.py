@@ -6,7 +6,9 @@ kind is kept, and marked `odd`. No regular expression reads lines: the obvious o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from hsm_enrol.shapes import dataclass
 
 MAX_BYTES = 1 << 20
 

@@ -6,9 +6,9 @@ A fault in a section that is not asked for is none of our business; one in a sec
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from hsm_enrol.chrystoki.grammar import Conf, Entry, NotUnderstood, Section
+from hsm_enrol.shapes import dataclass
 
 CLIENT, TOKENS, SYNCHRONIZE, HA = "LunaSA Client", "VirtualToken", "HASynchronize", "HAConfiguration"
 QUOTES = "'\""

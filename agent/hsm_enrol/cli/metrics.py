@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from hsm_enrol.host import files
 from hsm_enrol.host.last_run import LastRun
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.status import Status
 
 MODE = 0o644  # node_exporter is not root

@@ -6,11 +6,12 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
 from hsm_enrol.errors import EnrolError
 from hsm_enrol.host.retry import Deadline
+from hsm_enrol.shapes import dataclass
 
 T = TypeVar("T")
 

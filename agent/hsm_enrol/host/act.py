@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from hsm_enrol.deliver import PIN_FILE
@@ -15,6 +15,7 @@ from hsm_enrol.host.folders import below, real_path
 from hsm_enrol.host.observe import look
 from hsm_enrol.host.tools import Question, ToolRun, run_tool
 from hsm_enrol.model import Change, EditConf, Present, PutFile, RunTool, Seen, SetMode, describe
+from hsm_enrol.shapes import dataclass
 
 if TYPE_CHECKING:
     from hsm_enrol.host.undo import Journal

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hsm_enrol.host import files
 from hsm_enrol.host.folders import below
 from hsm_enrol.host.retry import boottime
 from hsm_enrol.host.state import RUN
+from hsm_enrol.shapes import dataclass
 
 if TYPE_CHECKING:
     from hsm_enrol.errors import EnrolError

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from hsm_enrol.errors import CannotTell, ClientMissing
 from hsm_enrol.host import files
 from hsm_enrol.host.folders import Trail, below, errno_name, follow, open_folder
+from hsm_enrol.shapes import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from hsm_enrol.errors import (
@@ -28,6 +28,7 @@ from hsm_enrol.host.printable import printable
 from hsm_enrol.host.retry import Deadline
 from hsm_enrol.host.rounds import AtOnce, Later, Rounds
 from hsm_enrol.settings import VerifierSettings
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.messages import (
     ANSWER_TYPE,
     ASSERTION_TYPE,

@@ -10,7 +10,6 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import requests
@@ -27,6 +26,7 @@ from hsm_enrol.errors import (
 from hsm_enrol.host.bounded import Turn, bounded_tls_session, read_at_most
 from hsm_enrol.host.retry import Deadline, seconds_of
 from hsm_enrol.host.trust import trusting, why_untrusted
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.messages import ANSWER_TYPE, MAX_ANSWER, MAX_PROBLEM, PROBLEM_TYPE, REASONS, Problem
 
 if TYPE_CHECKING:

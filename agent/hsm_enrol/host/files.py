@@ -12,11 +12,12 @@ import re
 import secrets
 import stat
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from hsm_enrol.errors import CannotTell, CannotWrite, UnsafeFile
 from hsm_enrol.host.folders import errno_name, open_folder
+from hsm_enrol.shapes import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -7,10 +7,10 @@ import os
 import stat
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hsm_enrol.errors import UnsafeFile, UnsafeFolder
+from hsm_enrol.shapes import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ Nitro), IMDS must say the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +15,7 @@ from hsm_enrol.errors import WrongInstance
 from hsm_enrol.host import grammar
 from hsm_enrol.host.items import Items
 from hsm_enrol.host.metadata import PATIENCE
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.assertion import Instance
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from hsm_enrol.errors import CannotWrite, EnrolError
 from hsm_enrol.host import files
 from hsm_enrol.host.folders import errno_name, open_folder
+from hsm_enrol.shapes import dataclass
 
 DISPLACED = ".hsm-enrol-displaced"
 ByHand = Callable[[str, bytes, bytes], bool]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hsm_enrol.host import files
 from hsm_enrol.host.state import STATE
+from hsm_enrol.shapes import dataclass
 
 PATH = f"{STATE}/last-run.json"
 ASKED = frozenset({"joined", "changed", "current"})  # the outcomes of a run that asked a verifier; no other is noted

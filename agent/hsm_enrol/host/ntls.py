@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from hsm_enrol.errors import AppliancesUnreachable, CertificateNotAccepted, EnrolError, NoSlots
 from hsm_enrol.host.folders import below
 from hsm_enrol.host.peer import knock
 from hsm_enrol.model import Desired
+from hsm_enrol.shapes import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from hsm_enrol import chrystoki, luna, plan
 from hsm_enrol.deliver import delivered_paths
@@ -23,6 +22,7 @@ from hsm_enrol.places import paths_of
 from hsm_enrol.plan import Former
 from hsm_enrol.record import PATH as RECORD
 from hsm_enrol.settings import LunaSettings, Settings
+from hsm_enrol.shapes import dataclass
 
 DEFAULT_TOOL_TIMEOUT = LunaSettings.__dataclass_fields__["tool_timeout"].default
 LOOKS = 3  # times that another writer's change makes us look and plan again

@@ -7,13 +7,14 @@ anything is asked. The seal key is in none of these files: it lives in the memor
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from hsm_enrol.errors import RecordDamaged, WireError
 from hsm_enrol.host import files
 from hsm_enrol.record import PATH as RECORD
 from hsm_enrol.record import Record
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.keys import PublicJwk, generate_key, private_from_pem, private_to_pem
 
 if TYPE_CHECKING:

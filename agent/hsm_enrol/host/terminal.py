@@ -15,8 +15,10 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, TextIO
+
+from hsm_enrol.shapes import dataclass
 
 if TYPE_CHECKING:
     from types import FrameType

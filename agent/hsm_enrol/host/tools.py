@@ -15,10 +15,11 @@ import termios
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hsm_enrol.errors import ClientMissing, ToolFailed
 from hsm_enrol.host.folders import errno_name
+from hsm_enrol.shapes import dataclass
 
 CAP = 64 * 1024  # bytes of output kept, the last ones
 QUIET = 0.3  # seconds without output before a line counts as a question

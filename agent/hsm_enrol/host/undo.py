@@ -15,13 +15,14 @@ import json
 import os
 import secrets
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from hsm_enrol.errors import CannotWrite, EnrolError, UndoDamaged, UndoIncomplete
 from hsm_enrol.host import files
 from hsm_enrol.host.folders import below, errno_name, open_folder
 from hsm_enrol.host.keep import Entry, keep, put_back
+from hsm_enrol.shapes import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

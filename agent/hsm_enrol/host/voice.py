@@ -13,7 +13,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, TextIO
 
 from hsm_enrol.events import OUTCOMES, STEP, WAITING, WARNED, field_of
@@ -21,6 +21,7 @@ from hsm_enrol.host import journald
 from hsm_enrol.host.phases import Phases
 from hsm_enrol.host.printable import printable
 from hsm_enrol.host.terminal import BOLD, GREEN, RED, YELLOW, Terminal, open_terminal
+from hsm_enrol.shapes import dataclass
 
 if TYPE_CHECKING:
     from hsm_enrol.errors import EnrolError

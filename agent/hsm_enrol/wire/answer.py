@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hsm_enrol.errors import WireError
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire import jws
 from hsm_enrol.wire.assertion import AUDIENCE, INSTANCE_ID, JTI, NONCE, Assertion
 from hsm_enrol.wire.bundle import MAX_BUNDLE, Bundle

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hsm_enrol.errors import WireError
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire import jws
 from hsm_enrol.wire.binding import binding
 from hsm_enrol.wire.keys import THUMBPRINT, PublicJwk

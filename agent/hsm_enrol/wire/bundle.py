@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import ip_address
 from typing import Any
 
 from hsm_enrol.errors import WireError
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.assertion import HOST_NAME
 from hsm_enrol.wire.pairs import check_client, check_servers
 from hsm_enrol.wire.strict import Fields, dump_json, parse_json

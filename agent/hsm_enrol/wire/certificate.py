@@ -11,8 +11,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from hsm_enrol.shapes import dataclass
 
 _PEM = re.compile(
     r"-----BEGIN ([A-Z0-9 ]{1,40})-----\n((?:[A-Za-z0-9+/=]{1,76}\n)+)-----END ([A-Z0-9 ]{1,40})-----\n?", re.ASCII

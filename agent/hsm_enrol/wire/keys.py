@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hsm_enrol.errors import WireError
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.strict import Fields, b64u_decode, b64u_encode, dump_json
 
 COORDINATE = 32  # bytes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.answer import MAX_ANSWER
 from hsm_enrol.wire.assertion import AUDIENCE, MAX_ASSERTION, NONCE, PROFILE
 from hsm_enrol.wire.bundle import MAX_BUNDLE

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hsm_enrol.errors import WireError
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire import jws
 from hsm_enrol.wire.assertion import AUDIENCE, INSTANCE_ID, JTI, NONCE
 from hsm_enrol.wire.keys import PublicJwk

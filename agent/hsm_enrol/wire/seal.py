@@ -10,7 +10,7 @@ import functools
 import hashlib
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hpke
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hsm_enrol.errors import SealError, WireError
+from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.binding import lp
 from hsm_enrol.wire.strict import b64u_encode
 
