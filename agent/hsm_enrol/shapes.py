@@ -128,7 +128,15 @@ class _Described:
         plan, rows = owner.__plan__, []
         for name, hint in owner.__annotations__.items():
             rows.append((name, hint, plan.defaults[name]) if name in plan.defaults else (name, hint))
-        described = make_dataclass(owner.__name__, rows, init=False, repr=False, eq=False, kw_only=not plan.order)
+        described = make_dataclass(
+            owner.__name__,
+            rows,
+            init=False,
+            repr=False,
+            eq=False,
+            kw_only=not plan.order,
+            namespace={"__doc__": owner.__name__},  # else it works out a signature for one
+        )
         for name in ("__dataclass_fields__", "__dataclass_params__"):
             type.__setattr__(owner, name, getattr(described, name))
         return getattr(described, self._name)

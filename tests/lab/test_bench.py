@@ -95,6 +95,20 @@ def test_a_run_with_nothing_to_do_imports_nothing_heavy(at: Place, tmp_path: Pat
     print(f"\n{len(names)} top-level modules")
 
 
+def test_requests_comes_without_its_guesser_and_without_a_warning() -> None:
+    program = (
+        "import sys, hsm_enrol.host.exchange\n"
+        "from hsm_enrol.host.plain_requests import requests\n"
+        "guessers = {'chardet', 'charset_normalizer'}\n"
+        "assert not guessers & set(sys.modules)\n"
+        "answer = requests.Response()\n"
+        "answer._content = b'caf\\xc3\\xa9'\n"
+        "assert answer.text == 'caf\\u00e9'\n"
+        "import charset_normalizer\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
+
+
 def test_whole_processes_are_measured_with_their_children(tmp_path: Path) -> None:
     busy = (
         "import time; end = time.process_time() + 0.2\nwhile time.process_time() < end: pass\nx = bytearray(40 << 20)"

@@ -6,6 +6,7 @@ kind is kept, and marked `odd`. No regular expression reads lines: the obvious o
 
 from __future__ import annotations
 
+import functools
 from dataclasses import field
 
 from hsm_enrol.shapes import dataclass
@@ -100,6 +101,7 @@ class _Open:
         )
 
 
+@functools.lru_cache(maxsize=4)  # before and after, wanted and found: one run reads the same text many times
 def parse(text: str) -> Conf:
     """Read a file's text. Raises NotUnderstood for NUL, a stray `}`, a section inside a section, or over 1 MiB."""
     if "\0" in text:

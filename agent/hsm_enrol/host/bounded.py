@@ -13,11 +13,11 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
-import requests
-import requests.adapters
 import urllib3
 import urllib3.connection
 import urllib3.connectionpool
+
+from hsm_enrol.host.plain_requests import requests
 
 if TYPE_CHECKING:
     from hsm_enrol.host.retry import Deadline

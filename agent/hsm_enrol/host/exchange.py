@@ -12,7 +12,6 @@ import ssl
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-import requests
 import urllib3.exceptions
 
 from hsm_enrol.errors import (
@@ -24,6 +23,7 @@ from hsm_enrol.errors import (
     WireError,
 )
 from hsm_enrol.host.bounded import Turn, bounded_tls_session, read_at_most
+from hsm_enrol.host.plain_requests import requests
 from hsm_enrol.host.retry import Deadline, seconds_of
 from hsm_enrol.host.trust import trusting, why_untrusted
 from hsm_enrol.shapes import dataclass

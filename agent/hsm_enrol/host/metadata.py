@@ -12,11 +12,11 @@ import os
 import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import requests
 import urllib3.exceptions
 
 from hsm_enrol.errors import EnrolError, ImdsHopLimit, ImdsOdd, ImdsOff, ImdsThrottled, ImdsUnreachable
 from hsm_enrol.host.bounded import Turn, bounded_session, read_at_most
+from hsm_enrol.host.plain_requests import requests
 from hsm_enrol.host.retry import Deadline, retrying, seconds_of
 
 if TYPE_CHECKING:
