@@ -26,7 +26,7 @@ from lab.bench.process import Cost, Runner
 
 ENROL, FAR, STANDINS, IDLE = "enrol", "enrol, far", "enrol, tool stand-ins", "enrol, nothing to do"
 SHELL, TUNED, SHELL_FAR, SHELL_IDLE = "shell as written", "shell, tuned", "shell as written, far", "shell, idle check"
-AWS, BAO, PYTHON = "aws get-secret-value", "bao agent, two files", "python3 -I -c pass"
+AWS, BAO, PYTHON = "aws get-secret-value", "bao agent, two files", "python3 -IS -c pass"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

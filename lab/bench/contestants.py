@@ -247,9 +247,9 @@ def bao_agent(folder: Path, bundle: dict[str, Any], stack: contextlib.ExitStack,
 
 
 def bare_python(name: str) -> Contestant:
-    """Give an interpreter that does nothing."""
+    """Give an interpreter that does nothing; no site: what a machine has put there would count in our favour."""
     return Contestant(
-        name=name, argv=[os.path.realpath(sys.executable), "-I", "-c", "pass"], environment=plain_environment()
+        name=name, argv=[os.path.realpath(sys.executable), "-IS", "-c", "pass"], environment=plain_environment()
     )
 
 
