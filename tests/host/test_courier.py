@@ -386,7 +386,7 @@ def test_a_connection_that_is_never_made_is_told_so(office: Office, monkeypatch:
         raise requests.ConnectTimeout("CANARY")
 
     courier = office.courier("https://127.0.0.1:1", seconds=5)
-    monkeypatch.setattr(courier._line._session, "request", request)
+    monkeypatch.setattr(courier._line._session, "send", request)
     with pytest.raises(VerifierUnreachable) as caught:
         courier.ask(Maker())
     assert caught.value.facts["error"] == "no connection in time"

@@ -414,7 +414,7 @@ def test_a_connection_that_is_never_made_is_told_so(waits: Waits, monkeypatch: p
     ask = Metadata(
         ["http://127.0.0.1:1"], deadline=Deadline(9, clock=waits.clock), rng=random.Random(1), sleep=waits.sleep
     )
-    monkeypatch.setattr(ask._session, "request", request)
+    monkeypatch.setattr(ask._session, "send", request)
     with pytest.raises(ImdsUnreachable) as caught:
         ask.fetch(ITEM)
     assert caught.value.facts["error"] == "no connection in time"

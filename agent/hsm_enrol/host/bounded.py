@@ -49,6 +49,23 @@ def bounded_tls_session(turn: Turn, context: ssl.SSLContext, proxy: str = "") ->
     return session
 
 
+def ask(
+    session: requests.Session,
+    method: str,
+    url: str,
+    *,
+    headers: dict[str, str],
+    timeout: float | tuple[float, float],
+    body: bytes | None = None,
+) -> requests.Response:
+    """Send one request and give the beginning of its answer; no redirect is followed.
+
+    The request is made without the session, which has nothing to add but its headers and takes long to find that out.
+    """
+    bare = requests.Request(method, url, headers={**session.headers, **headers}, data=body)
+    return session.send(bare.prepare(), timeout=timeout, allow_redirects=False, stream=True)
+
+
 def read_at_most(raw: urllib3.BaseHTTPResponse, most: int) -> bytes:
     """Read at most one byte more than the cap; until the end, because only there urllib3 notices a body cut short."""
     body = b""

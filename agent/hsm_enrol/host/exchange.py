@@ -22,7 +22,7 @@ from hsm_enrol.errors import (
     VerifierUntrusted,
     WireError,
 )
-from hsm_enrol.host.bounded import Turn, bounded_tls_session, read_at_most
+from hsm_enrol.host.bounded import Turn, ask, bounded_tls_session, read_at_most
 from hsm_enrol.host.plain_requests import requests
 from hsm_enrol.host.retry import Deadline, seconds_of
 from hsm_enrol.host.trust import trusting, why_untrusted
@@ -90,14 +90,13 @@ class Line:
         limit = deadline.timeout(self._patience)
         turn = self._turn.deadline = deadline.part(limit)
         try:
-            with self._session.request(
+            with ask(
+                self._session,
                 message.method,
                 message.url + message.path,
-                data=message.body or None,
                 headers={"Content-Type": message.kind} if message.kind else {},
                 timeout=(min(limit, CONNECT), limit),
-                allow_redirects=False,
-                stream=True,
+                body=message.body or None,
             ) as answer:
                 body, problem = _read(answer, message)
                 return Reply(

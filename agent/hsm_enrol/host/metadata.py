@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import urllib3.exceptions
 
 from hsm_enrol.errors import EnrolError, ImdsHopLimit, ImdsOdd, ImdsOff, ImdsThrottled, ImdsUnreachable
-from hsm_enrol.host.bounded import Turn, bounded_session, read_at_most
+from hsm_enrol.host.bounded import Turn, ask, bounded_session, read_at_most
 from hsm_enrol.host.plain_requests import requests
 from hsm_enrol.host.retry import Deadline, retrying, seconds_of
 
@@ -151,9 +151,7 @@ class Metadata:
         limit = self._deadline.timeout(self._patience if seconds is None else seconds)
         self._turn.deadline = self._deadline.part(limit)
         try:
-            with self._session.request(
-                method, f"{endpoint}/latest/{item}", headers=headers, timeout=limit, allow_redirects=False, stream=True
-            ) as answer:
+            with ask(self._session, method, f"{endpoint}/latest/{item}", headers=headers, timeout=limit) as answer:
                 if answer.status_code == requests.codes.forbidden:
                     raise ImdsOff(endpoint=endpoint)
                 if answer.status_code == requests.codes.too_many or answer.status_code >= requests.codes.server_error:
