@@ -18,6 +18,7 @@ from lab.bench.classic import Classic
 from lab.bench.contest import BARS, Bar, figures, ratio, table
 from lab.bench.contestants import Place, plain_environment
 from lab.bench.cpu import used_by
+from lab.bench.disk import flush
 from lab.bench.distance import Distance
 from lab.bench.line import Broken, Line, context_of
 from lab.bench.process import Cost, Failed, Runner
@@ -177,6 +178,11 @@ def test_ratios_are_those_of_the_same_round() -> None:
     lines = table({"ours": figures(ours)}).splitlines()
     assert all(len(one) <= 80 for one in lines)
     assert all(len(bar.ours) <= 28 and len(bar.theirs) <= 28 for bar in BARS)
+
+
+def test_the_disk_is_asked_and_left_as_it_was(tmp_path: Path) -> None:
+    assert 0 < flush(tmp_path) < 10_000
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_cpu_of_a_running_process_is_read_from_proc() -> None:
