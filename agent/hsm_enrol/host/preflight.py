@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from hsm_enrol.errors import CannotWrite, UnsafeFile
-from hsm_enrol.host.files import Looks, make_temp, open_regular, wipe
+from hsm_enrol.host.files import Looks, make_temp, open_regular
 from hsm_enrol.host.folders import errno_name, open_folder, real_path
 
 if TYPE_CHECKING:
@@ -38,10 +38,8 @@ def preflight(paths: Iterable[str], *, root: str = "", private: Iterable[str] = 
                 if folder == os.path.dirname(real_path(path, root)):
                     _look_at_target(descriptor, path, points, root)
                 if folder not in tried:
-                    wipe(
-                        descriptor,
-                        make_temp(descriptor, bytes(room), Looks(mode=0o600, uid=os.geteuid(), gid=os.getegid())),
-                    )
+                    looks = Looks(mode=0o600, uid=os.geteuid(), gid=os.getegid())
+                    os.unlink(make_temp(descriptor, bytes(room), looks), dir_fd=descriptor)  # zeros need no wiping
                     tried.add(folder)
         except OSError as error:
             raise CannotWrite(path=path, error=errno_name(error)) from error

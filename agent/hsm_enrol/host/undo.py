@@ -139,9 +139,8 @@ def _save(journal: Journal, watch: tuple[str, ...], drop: tuple[str, ...]) -> No
     journal.script = Script(tx=tx, folders=folders)
     files.put_file(f"{state}/undo/journal.json", journal.script.to_bytes(), root=root)
     entries = tuple(entry for path in watch if (entry := keep(path, root)))
-    for folder in folders:
-        if os.path.isdir(folder):
-            files.fsync_folder(folder, root=root)
+    for folder in dict.fromkeys(os.path.dirname(entry.to) for entry in entries if entry.was == "file"):
+        files.fsync_folder(folder, root=root)  # the copies' names; elsewhere nothing has changed yet
     journal.script = Script(tx=tx, folders=folders, entries=entries, drop=drop)
     files.put_file(f"{state}/undo/journal.json", journal.script.to_bytes(), root=root)
 
@@ -173,8 +172,9 @@ def settle(state: str, *, root: str = "", by_hand: Callable[[str, bytes, bytes],
         outcome = "undone"
     for folder in (*script.folders, undo):
         if os.path.isdir(folder):
-            files.sweep(folder, root=root)
-            files.fsync_folder(folder, root=root)
+            files.sweep(folder, root=root)  # flushes what it changes
+            if outcome == "undone":
+                files.fsync_folder(folder, root=root)  # what was put back by renaming
     _close(state, root)
     return Settled(outcome=outcome, displaced=tuple(displaced))
 
