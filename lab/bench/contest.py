@@ -155,9 +155,9 @@ def verdicts(costs: dict[str, list[Cost]]) -> str:
 
 
 def build() -> str:
-    """Say which Python this is: Debian's is 8 percent quicker than one built without profile guidance."""
+    """Say which Python this is: Debian's, below /usr, imports in 85 percent of the time of one built without profiles."""
     optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    return f"Python {platform.python_version()} ({'with' if optimised else 'without'} --enable-optimizations)"
+    return f"Python {platform.python_version()} below {sys.base_prefix}{', --enable-optimizations' * optimised}"
 
 
 def main() -> int:
