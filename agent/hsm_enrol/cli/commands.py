@@ -97,8 +97,11 @@ def enrol(args: argparse.Namespace, voice: Voice) -> int:
 def re_enrol(args: argparse.Namespace, voice: Voice) -> int:
     """Ask again, on a grant."""
     from hsm_enrol import enrol as story  # noqa: PLC0415
+    from hsm_enrol.host import backoff  # noqa: PLC0415
 
-    return _end(args, voice, story.re_enrol(_run_of(args, voice, allow_older=args.allow_older)))
+    run = _run_of(args, voice, allow_older=args.allow_older)
+    backoff.forget_refusal(args.root)  # a person acts: a unit that is started meanwhile or afterwards is not held back
+    return _end(args, voice, story.re_enrol(run))
 
 
 def refresh(args: argparse.Namespace, voice: Voice) -> int:
