@@ -9,11 +9,12 @@ SOURCES := agent verifier lab tests
 # Some environments forbid byte code; without it each process here takes up to three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo lab test compiled crash bench check format deb rpm rehearsal clean pictures
+.PHONY: help demo lab test long compiled crash bench check format deb rpm rehearsal clean pictures
 
 help:
 	@echo "make demo    one instance from just booted to member of the HA slot, on stand-ins (under 2 minutes)"
-	@echo "make test    everything CI runs"
+	@echo "make test    the tests, but for those of make long (under 4 minutes)"
+	@echo "make long    dying everywhere, nonsense by the thousand, two verifiers, the laboratory itself; CI runs both"
 	@echo "make bench   figures as ratios: one boot beside other ways, the verifier under load, a fleet of ten thousand"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make crash   every fault of every tool in every client, every point to die at, a million texts (hours)"
@@ -50,6 +51,10 @@ format: $(READY)
 	@$(VENV)/bin/ruff format --quiet $(SOURCES) packaging
 	@$(VENV)/bin/ruff check --fix --quiet $(SOURCES) packaging
 
+# Kept out of `make test` so that it stays short.
+LONG := tests/lab tests/test_crash_points.py tests/test_two_sided_crash.py tests/test_fuzz.py tests/story/test_canary.py \
+	tests/story/test_killed_while_installing.py tests/verifier/test_two_verifiers.py
+
 # Reading all tests once writes their byte code, so that it is not done by each of the workers.
 compiled: $(READY)
 	@$(PY) -m pytest -q --collect-only > $(VENV)/collected.log 2>&1 || { cat $(VENV)/collected.log; exit 1; }
@@ -58,7 +63,12 @@ test: $(READY)
 	@$(MAKE) --no-print-directory -j 2 check compiled
 	@packaging/dev/postgres.sh
 	@packaging/dev/needs.sh chromium=chromium chromedriver=chromium-driver curl=curl jq=jq openssl=openssl
-	@$(PY) -m pytest -q -n 6 --dist worksteal
+	@$(PY) -m pytest -q -n 5 --dist worksteal $(addprefix --ignore=,$(LONG))
+
+long: $(READY)
+	@packaging/dev/postgres.sh
+	@packaging/dev/needs.sh curl=curl jq=jq openssl=openssl
+	@$(PY) -m pytest -q -n 5 --dist worksteal $(LONG)
 
 # ROUNDS, COUNT and INSTANCES make it shorter or longer; the machine should have nothing else to do.
 ROUNDS ?= 15
