@@ -16,6 +16,7 @@ import yaml
 
 from hsm_enrol.settings import parse
 from lab.rehearsal import user_data
+from tests.shown import blocks
 
 PACKAGING = Path(__file__).parent.parent / "packaging"
 COMPONENT = PACKAGING / "ami/component.yaml"
@@ -98,6 +99,16 @@ def test_the_policy_allows_each_call_the_verifier_makes_and_no_other() -> None:
         "ListInstanceProfilesForRole"  # asked only where GetInstanceProfile is denied
     }
     assert len(allowed) == len(calls) - 1
+
+
+def test_the_rights_that_operating_shows_are_the_calls_that_the_verifier_makes() -> None:
+    (shown,) = (
+        json.loads(one.text) for one in blocks() if (one.document, one.language) == ("docs/operating.md", "json")
+    )
+    (statement,) = shown["Statement"]
+    packaged = json.loads(POLICY.read_text())
+    assert (shown["Version"], statement["Effect"]) == (packaged["Version"], "Allow")
+    assert sorted(statement["Action"]) == sorted(one["Action"] for one in packaged["Statement"])
 
 
 STEP: dict[str, Any] = {

@@ -10,6 +10,7 @@ from hsm_enrol.explain import filled
 from hsm_enrol.settings import parse
 from lab import fault_tables
 from tests.documents import ROOT, bare, table, text_of
+from tests.shown import blocks
 
 README = "README.md"
 
@@ -77,6 +78,7 @@ def test_files_that_readme_names_are_there() -> None:
 
 
 def test_the_settings_shown_are_settings() -> None:
-    shown = re.search(r"```toml\n(.*?)```", text_of(README), re.DOTALL)
-    assert shown is not None
-    assert parse(shown[1].encode(), README).verifier.urls == ("https://vp1.example:8443",)
+    shown = [one for one in blocks() if one.language == "toml"]
+    assert {one.document for one in shown} == {README, "docs/man/hsm-enrol.toml.5"}
+    for one in shown:
+        assert parse(one.text.encode(), one.document).verifier.urls[0] == "https://vp1.example:8443"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.shown import blocks
+
 ROOT = Path(__file__).parent.parent
 SYSTEMD = ROOT / "systemd"
 SERVICES = sorted(path.name for path in SYSTEMD.glob("*.service"))
@@ -66,6 +68,19 @@ def test_each_example_is_a_drop_in_that_systemd_takes(installed: Path, drop_in: 
     there.write_text(text)
     assert there.name == drop_in
     assert verify(installed, place[2]) == ""
+
+
+SHOWN = [one for one in blocks() if one.language == "ini"]
+
+
+@pytest.mark.parametrize("number", range(len(SHOWN)))
+def test_each_unit_that_the_documents_show_is_one_that_systemd_takes(installed: Path, number: int) -> None:
+    block = SHOWN[number]
+    units = installed / "etc/systemd/system"
+    units.mkdir(parents=True, exist_ok=True)
+    text = block.text.replace("[Service]", "[Service]\nExecStart=/usr/bin/hsm-enrol")  # what is the application's own
+    (units / "tomcat.service").write_text(text + "\n")
+    assert verify(installed, "tomcat.service") == ""
 
 
 @pytest.mark.parametrize("service", SERVICES)

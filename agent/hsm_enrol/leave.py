@@ -32,6 +32,7 @@ from hsm_enrol.record import PinMemory, Record
 _STATE = (
     state.OWNER_KEY,
     state.PENDING,
+    state.METRICS,
     deliver.PIN_CREDENTIAL,
     deliver.PIN_FILE,
     deliver.HA_ENV,
@@ -51,7 +52,7 @@ def leave(run: Run) -> Desired | None:
             _take_out(run, Site.of(run.settings), record, installed)
         elif record is not None and _spent(record) is None:
             files.remove_file(RECORD, root=root)
-        for path in (state.OWNER_KEY, state.PENDING):
+        for path in (state.OWNER_KEY, state.PENDING, state.METRICS):  # metrics would say "healthy" for ever
             files.drop_file(path, root=root)
         return installed
 

@@ -1,20 +1,27 @@
-"""Every command that README and docs/operating.md show is run, in the order in which a reader comes upon it."""
+"""Every command that our documents show is run, in the order in which a reader comes upon it.
+
+A new fenced block fails here until it is run, compared, or named below with the test that shows it.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hsm_enrol.cli.main import parser as agents_parser
+from hsm_verifier.__main__ import make_parser
 from lab.world import World
-from tests.documents import ROOT, bare, table, text_of
+from tests.documents import ROOT, bare, table
+from tests.shown import FIRST, Block, blocks, commands_in_prose
 
-DOCUMENTS = ("README.md", "docs/operating.md")
-# What cannot be run here: why, and the test or target that shows it.
+# What cannot be run here: why, and the test that shows it.
 NOT_RUN = {
     "apt-get install ./hsm-enrol-verifier.deb": "installs on this machine: test_what_ships_is_what_was_tested",
     "$EDITOR policy.toml": "a person's work: test_v10_v12_a_rule_admits_or_names_what_differs",
@@ -26,6 +33,28 @@ NOT_RUN = {
     "hsm-verifier aws-certs import ec2-guide.html": (
         "wants a page of AWS's: test_aws_certs_are_pinned_once_and_replaced_only_on_demand"
     ),
+    "ln -s /run/hsm-enrol/hsm-enrol.prom /var/lib/prometheus/node-exporter/": (
+        "links into another package's folder: test_the_hourly_check_leaves_metrics_until_the_host_leaves"
+    ),
+    "journalctl -x -u hsm-enrol -n 20": (
+        "wants the journal: test_a_real_journal_holds_fields_and_shows_the_catalogs_words"
+    ),
+}
+# Blocks that are no commands, and not what the command above printed: the test that compares or reads each.
+READ_BY = {
+    ("README.md", "", "hsm-enrol: identify: ask IMDS which instance this is"): (
+        "test_the_transcript_in_readme_is_what_two_boots_print"
+    ),
+    ("README.md", "", "hsm-enrol: nothing to do: serial 1795541299 in group web-ha since 2026-11-24T17:28:29Z"): (
+        "test_the_transcript_in_readme_is_what_two_boots_print"
+    ),
+    ("README.md", "toml", "[verifier]"): "test_the_settings_shown_are_settings",
+    ("docs/man/hsm-enrol.toml.5", "toml", "[verifier]"): "test_the_settings_shown_are_settings",
+    ("README.md", "ini", "[Unit]"): "test_each_unit_that_the_documents_show_is_one_that_systemd_takes",
+    ("docs/operating.md", "ini", "[Unit]"): "test_each_unit_that_the_documents_show_is_one_that_systemd_takes",
+    ("docs/json.md", "json", "{"): "test_every_transcript_of_a_fault_fits",
+    ("docs/operating.md", "json", "{"): "test_the_rights_that_operating_shows_are_the_calls_that_the_verifier_makes",
+    ("docs/protocol.md", "json", "{"): "test_the_documents_examples_are_vectors",
 }
 INSTANCE = "i-0a1b2c3d4e5f60718"  # in the documents; here it is whichever instance the world has
 
@@ -36,16 +65,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
-def blocks(name: str) -> list[tuple[str, list[str]]]:
-    """Give the fenced blocks of a document: language and lines; `sh` continued lines are joined."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```", text_of(name), re.MULTILINE | re.DOTALL)
-    return [(language, text.replace("\\\n", " ").splitlines()) for language, text in found]
-
-
-def shown_commands() -> list[str]:
-    return [line for name in DOCUMENTS for language, lines in blocks(name) if language == "sh" for line in lines]
-
-
 class Operator:
     """Types commands where they belong; `substituted` is what the documents' names stand for here."""
 
@@ -54,8 +73,21 @@ class Operator:
         self.folder = folder
         self.inits = 0
 
+    def opens(self, document: str) -> None:
+        """Give a reader who begins here what the first two documents lead to: a member, whatever became of the last."""
+        if document not in FIRST:
+            self.world.imds.machine = self.world.machine = self.world.aws.launch()
+            self.types("hsm-enrol enrol")
+
     def types(self, line: str) -> str:
-        words = shlex.split(line)
+        first, *filters = [part.split("\0") for part in "\0".join(shlex.split(line)).split("\0|\0")]
+        told = self.ran(line, first)
+        for words in filters:
+            assert words[0] == "jq", f"{line}: list it in NOT_RUN"
+            told = subprocess.run(words, input=told, capture_output=True, text=True, check=True, timeout=30).stdout
+        return told
+
+    def ran(self, line: str, words: list[str]) -> str:
         if words[:4] == ["runuser", "-u", "hsm-verifier", "--"]:
             words = words[4:]
         program, *words = [self.substituted(word) for word in words]
@@ -99,26 +131,59 @@ def shape(text: str) -> list[str]:
 
 
 def test_every_command_shown_works_in_the_order_of_the_documents(world: World, tmp_path: Path) -> None:
-    operator, run, compared = Operator(world, tmp_path), 0, 0
-    for name in DOCUMENTS:
-        told = ""
-        for language, lines in blocks(name):
-            if language == "sh":
-                for line in lines:
-                    if line not in NOT_RUN:
-                        told, run = operator.types(line), run + 1
-            elif language == "text":
-                assert shape("\n".join(lines)) == shape(told), f"{name}: the output shown"
-                compared += 1
+    operator, document, told, run, compared = Operator(world, tmp_path), "", "", 0, 0
+    for block in blocks():
+        if block.document != document:
+            document, told = block.document, ""
+            operator.opens(document)
+        if block.language == "sh":
+            for line in block.lines:
+                if line not in NOT_RUN:
+                    told, run = operator.types(line), run + 1
+        elif block.language == "text":
+            assert shape(block.text) == shape(told), f"{block.name}: the output shown"
+            compared += 1
     assert compared
     print(f"{run} commands run, {len(NOT_RUN)} listed as shown by other tests, {compared} outputs compared")
 
 
-def test_what_is_not_run_is_shown_and_has_a_test() -> None:
-    assert set(NOT_RUN) <= set(shown_commands())
+def nobody_reads(found: list[Block]) -> list[tuple[str, str, str]]:
+    """Give the blocks that are neither run nor compared here, and that no other test is named for."""
+    return [one.name for one in found if one.language not in {"sh", "text"} and one.name not in READ_BY]
+
+
+def test_no_block_is_shown_that_no_test_reads() -> None:
+    assert nobody_reads(blocks()) == []
+    assert nobody_reads([Block("docs/new.md", "bash", ("hsm-enrol enrol",))]) == [
+        ("docs/new.md", "bash", "hsm-enrol enrol")
+    ]
+
+
+def test_what_is_not_run_or_compared_here_is_shown_and_has_a_test() -> None:
+    assert set(NOT_RUN) <= {line for block in blocks() if block.language == "sh" for line in block.lines}
+    assert set(READ_BY) <= {block.name for block in blocks()}
     sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    for line, why in NOT_RUN.items():
-        assert f"def {why.split(': ')[1]}(" in sources, line
+    for test in [*(why.split(": ")[1] for why in NOT_RUN.values()), *READ_BY.values()]:
+        assert f"def {test}(" in sources, test
+
+
+def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    chosen = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    return dict(chosen[0].choices) if chosen else {}
+
+
+def test_every_command_within_a_sentence_exists_with_its_options() -> None:
+    programs = {"hsm-enrol": agents_parser(), "hsm-verifier": make_parser()}
+    for document, command in commands_in_prose():
+        program, *words = command.split(" ")
+        parser = programs[program]
+        while words and subparsers(parser):
+            if words[0] in {"--help", "COMMAND"}:
+                break
+            assert words[0] in subparsers(parser), f"{document}: {command}"
+            parser = subparsers(parser)[words.pop(0)]
+        known = {word for action in parser._actions for word in action.option_strings}
+        assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known, f"{document}: {command}"
 
 
 def test_each_known_trouble_is_found_by_what_the_table_says() -> None:

@@ -12,6 +12,7 @@ from hsm_enrol.errors import catalogue
 from lab.world import World
 from tests.documents import bare, table
 from tests.json_schema import KINDS, SCHEMA, kind_of
+from tests.shown import blocks
 
 SEEN: set[str] = set()
 
@@ -33,6 +34,12 @@ def told(world: World, *words: str) -> tuple[str, dict[str, object]]:
     return kind, found
 
 
+def example() -> str:
+    """Give the failure that the document shows."""
+    (shown,) = (one.text for one in blocks() if (one.document, one.language) == ("docs/json.md", "json"))
+    return shown
+
+
 def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert [bare(row["object"]) for row in table("docs/json.md", "JSON for scripts", "object")] == list(KINDS)
@@ -42,9 +49,7 @@ def test_every_transcript_of_a_fault_fits() -> None:
     folder = Path(__file__).parent.parent / "transcripts"
     for kind in catalogue():
         assert kind_of(json.loads((folder / f"{kind.reason}.json").read_text())) == "failure"
-    shown = Path(__file__).parent.parent.parent / "docs/json.md"
-    example = shown.read_text().partition("```json\n")[2].partition("```")[0]
-    assert example == (folder / "refused.json").read_text()
+    assert example() + "\n" == (folder / "refused.json").read_text()
 
 
 def test_every_command_prints_what_the_schema_says(world: World) -> None:
@@ -62,6 +67,8 @@ def test_every_command_prints_what_the_schema_says(world: World) -> None:
     assert told(world, "explain", "already_enrolled")[0] == "explain"
     kind, failure = told(world, "re-enrol")
     assert (kind, failure["reason"]) == ("failure", "already_enrolled")
+    shown = json.loads(example())
+    assert [(name, type(value)) for name, value in failure.items()] == [(name, type(shown[name])) for name in shown]
     line = next(one for one in reversed(world.party.audit()) if one["event"] == "enrolment")
     assert line["decision"] == failure["decision"]
     assert told(world, "generalize")[1]["group"] == joined["group"]

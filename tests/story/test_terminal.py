@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from hsm_enrol.host.state import METRICS
 from lab.party import environment
 from lab.world import World
-from tests.documents import bare, table
+from tests.documents import ROOT, bare, table
 from tests.screen import run_on_a_terminal, screen
 
 
@@ -114,6 +115,22 @@ def test_metrics_for_node_exporter(world: World) -> None:
     assert world.agent("status", "--metrics", str(path)).returncode == 70
     assert "hsm_enrol_healthy 0\n" in path.read_text()  # an old file would go on saying 1
     record.write_bytes(whole)
+
+
+def test_the_hourly_check_leaves_metrics_until_the_host_leaves(fresh: World, tmp_path: Path) -> None:
+    """The unit's own command line; what it writes is what a collector of another user reads through a link."""
+    unit = (ROOT / "systemd/hsm-enrol-check.service").read_text().splitlines()
+    words = next(line for line in unit if line.startswith("ExecStart=")).split()[1:]
+    assert words == ["status", "--metrics", METRICS]
+    there = fresh.root / METRICS.lstrip("/")
+    assert fresh.agent("enrol").returncode == 0
+    assert fresh.agent(*words[:-1], str(there)).returncode == 0
+    link = tmp_path / there.name
+    link.symlink_to(there)
+    assert "hsm_enrol_healthy 1\n" in link.read_text()
+    assert there.stat().st_mode & 0o777 == 0o644
+    assert fresh.agent("leave").returncode == 0
+    assert not there.exists()
 
 
 def test_waiting_for_a_verifier_that_is_away(fresh: World) -> None:

@@ -25,6 +25,7 @@ RUN = "/run/hsm-enrol"
 OWNER_KEY = f"{STATE}/owner.key"
 PENDING = f"{RUN}/pending.json"
 LOCK = f"{RUN}/lock"
+METRICS = f"{RUN}/hsm-enrol.prom"  # what hsm-enrol-check.service writes each hour
 SERVER_PEM = f"{RUN}/server.pem"  # what `vtl addServer` reads; public, and gone when the run ends
 PIN_CREDENTIAL = f"{STATE}/pin.cred"
 NO_TX = "-"  # the tx of a record that no transaction has committed
