@@ -37,6 +37,7 @@ class Record:
     vpc: str = "vpc-0123456789abcdef0"
     subnet: str = "subnet-0123456789abcdef0"
     public_ip: str | None = None
+    interfaces_before: tuple[tuple[int, float], ...] = ()  # device index and attach time, listed before the first one
     http_tokens: str = "required"
 
 
@@ -207,11 +208,12 @@ def _instance(row: Record) -> str:
             ("ipAddress", row.public_ip),
         )
     )
-    nic = (
-        "<networkInterfaceSet><item><networkInterfaceId>eni-0123456789abcdef0</networkInterfaceId><attachment>"
-        f"<deviceIndex>0</deviceIndex><attachTime>{_iso(row.attached)}</attachTime></attachment>"
-        "</item></networkInterfaceSet>"
+    nics = "".join(
+        f"<item><networkInterfaceId>eni-0123456789abcdef{index:x}</networkInterfaceId><attachment>"
+        f"<deviceIndex>{index}</deviceIndex><attachTime>{_iso(attached)}</attachTime></attachment></item>"
+        for index, attached in (*row.interfaces_before, (0, row.attached))
     )
+    nic = f"<networkInterfaceSet>{nics}</networkInterfaceSet>"
     code = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
     state = f"<instanceState><code>{code[row.state]}</code><name>{row.state}</name></instanceState>"
     options = f"<metadataOptions><httpTokens>{row.http_tokens}</httpTokens></metadataOptions>"

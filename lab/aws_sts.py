@@ -49,6 +49,17 @@ class StsFaults:
     hang_up: bool = False  # each answer is the last on its connection, without saying so
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What CloudTrail keeps of a call, by CloudTrail's names in other letters."""
+
+    source: str
+    name: str
+    arn: str
+    address: str
+    agent: str
+
+
 class Sts(ThreadingHTTPServer):
     """STS of one region, in threads. `connect` is "127.0.0.1:PORT"; `seen` counts answers by code."""
 
@@ -64,6 +75,7 @@ class Sts(ThreadingHTTPServer):
         self.minted: dict[str, Minted] = {}
         self.seen: Counter[str] = Counter()
         self.bodies: list[bytes] = []
+        self.events: list[Event] = []  # one a call that was answered
         self.connections = 0
         self.stopping = threading.Event()
         authority = pki.authority("Laboratory root for AWS hosts")
@@ -172,7 +184,14 @@ class _Handler(BaseHTTPRequestHandler):
                 }
             }
             self.server.seen["ok"] += 1
+            self.server.events.append(self._event(minted.arn, body))
             self._send(200, json.dumps(answer).encode(), "application/json")
+
+    def _event(self, arn: str, body: bytes) -> Event:
+        name = body.decode().removeprefix("Action=").partition("&")[0]
+        source = "sts." + self.headers.get("Host", "").partition(".")[2].partition(".")[2]
+        agent = self.headers.get("User-Agent", "")
+        return Event(source=source, name=name, arn=arn, address=self.client_address[0], agent=agent)
 
     def _signature(self, parts: dict[str, str], minted: Minted, scope: str, date: str, body: bytes) -> str:
         names = parts.get("SignedHeaders", "").split(";")
