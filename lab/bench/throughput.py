@@ -26,6 +26,7 @@ from hsm_enrol.wire.seal import KEMS
 from lab import charts
 from lab.bench.asker import Facts
 from lab.bench.site import ROOT, AwsApart, Verifier, aws_apart, child_environment, verifier
+from lab.bench.weight import Weight, share
 
 RESTART_EVERY = 1.5  # seconds
 WARM = 16  # enrolments before the clock starts: the PIN is proven, pools are open
@@ -207,21 +208,20 @@ def main() -> None:
     ]
     total = WARM + sum(count for _, count in plans) + args.count
     found = []
-    with (
-        tempfile.TemporaryDirectory(prefix="hsm-bench-") as folder,
-        aws_apart(Path(folder), total) as aws,
-        verifier(Path(folder) / "vp", aws, server=args.server) as site,
-    ):
-        fleet = iter(aws.fleet())
-        measure(site, aws, list(islice(fleet, WARM)), Plan(clients=1))
-        print(HEADING)
-        for plan, count in plans:
-            found.append(measure(site, aws, list(islice(fleet, count)), plan))
-            print(line(found[-1]), flush=True)
-        if args.restarts:
-            plan = Plan(clients=16, processes=args.processes)
-            found.append(measure(site, aws, list(fleet), plan, restarting(site, args.restarts, RESTART_EVERY)))
-            print(f"{line(found[-1])}\n{'':7} {args.restarts} restarts, all {found[-1].enrolled} were served")
+    with tempfile.TemporaryDirectory(prefix="hsm-bench-") as folder:
+        place = Path(folder) / "vp"
+        with aws_apart(Path(folder), total) as aws, verifier(place, aws, server=args.server) as site:
+            fleet, empty = iter(aws.fleet()), Weight.of(place)
+            measure(site, aws, list(islice(fleet, WARM)), Plan(clients=1))
+            print(f"{site.used().peak_mib:.0f} MiB after {WARM} enrolments, one after another\n{HEADING}")
+            for plan, count in plans:
+                found.append(measure(site, aws, list(islice(fleet, count)), plan))
+                print(line(found[-1]), flush=True)
+            if args.restarts:
+                plan = Plan(clients=16, processes=args.processes)
+                found.append(measure(site, aws, list(fleet), plan, restarting(site, args.restarts, RESTART_EVERY)))
+                print(f"{line(found[-1])}\n{'':7} {args.restarts} restarts, all {found[-1].enrolled} were served")
+        print(share(empty, Weight.of(place), aws.counted, WARM + sum(one.enrolled for one in found)).line())
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "throughput.json").write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")

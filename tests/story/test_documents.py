@@ -36,6 +36,9 @@ NOT_RUN = {
     "ln -s /run/hsm-enrol/hsm-enrol.prom /var/lib/prometheus/node-exporter/": (
         "links into another package's folder: test_the_hourly_check_leaves_metrics_until_the_host_leaves"
     ),
+    "python -m lab.bench.throughput --count 500": (
+        "takes minutes: test_what_enrolments_leave_and_cost_is_what_sizing_says"
+    ),
     "journalctl -x -u hsm-enrol -n 20": (
         "wants the journal: test_a_real_journal_holds_fields_and_shows_the_catalogs_words"
     ),
