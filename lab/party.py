@@ -52,6 +52,7 @@ class Party:
         self.folder = folder
         self.config = folder / "hsm-verifier.toml"
         self.url = ""
+        self.noted = ""  # stderr of the last command that went well
         self._process: Running | None = None
         self.command("init", str(folder), "--host", "127.0.0.1", config=False)
         text = self.config.read_text()
@@ -83,6 +84,7 @@ class Party:
             status = verifier_main(argv)
         if status:
             raise CommandError(f"hsm-verifier {words[0]}: exit {status}: {complained.getvalue()}")
+        self.noted = complained.getvalue()
         return told.getvalue()
 
     def publish(self, bundle: dict[str, object], group: str = "web") -> int:

@@ -261,18 +261,24 @@ def test_list_in_json_has_everything_but_secrets(run: Run, parts: dict[str, str]
     assert "PRIVATE" not in out
 
 
-def test_appliances_own_certificates_with_serial_number_zero_are_read(
-    run: Run, tmp_path: Path, parts: dict[str, str]
-) -> None:
-    """Luna's self-made certificates have it; RFC 5280 forbids it and our library warns."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    builder = x509.CertificateBuilder().subject_name(pki.name(CN="hsm9")).issuer_name(pki.name(CN="hsm9"))
+def with_serial_number_zero(name: str, key: ec.EllipticCurvePrivateKey) -> str:
+    builder = x509.CertificateBuilder().subject_name(pki.name(CN=name)).issuer_name(pki.name(CN=name))
     builder = builder.public_key(key.public_key()).serial_number(0x7FFF)
     builder = builder.not_valid_before(datetime.now(UTC) - timedelta(days=1))
     made = builder.not_valid_after(datetime.now(UTC) + timedelta(days=900)).sign(key, hashes.SHA256())
     der = made.public_bytes(Encoding.DER).replace(b"\x02\x02\x7f\xff", b"\x02\x02\x00\x00", 1)
-    text = base64.encodebytes(der).decode()
-    (tmp_path / "s.pem").write_text(f"-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n")
+    return f"-----BEGIN CERTIFICATE-----\n{base64.encodebytes(der).decode()}-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.filterwarnings("error")
+def test_certificates_that_luna_made_itself_with_serial_number_zero_are_read_without_a_warning(
+    run: Run, tmp_path: Path, parts: dict[str, str]
+) -> None:
+    """RFC 5280 forbids it: our library warns of it today, on the operator's screen, and says that it will refuse."""
+    (tmp_path / "s.pem").write_text(with_serial_number_zero("hsm9", ec.generate_private_key(ec.SECP256R1())))
+    key = ec.generate_private_key(ec.SECP256R1())
+    (tmp_path / "c.pem").write_text(with_serial_number_zero("web", key))
+    (tmp_path / "k.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     status, _, err = run(*words(parts))
     assert status == 0, err
     assert run("bundle", "list")[0] == 0

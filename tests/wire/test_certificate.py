@@ -1,12 +1,15 @@
 """Certificates are walked strictly as DER; what a Luna appliance makes is read, what is not DER is refused."""
 
+import contextlib
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_enrol.wire.certificate import Certificate, read_certificate, unpem
+from hsm_enrol.wire.certificate import Certificate, common_names, read_certificate, unpem
 from tests.wire.samples import NOW, OWNER, certify, rewrap, rsa_key
 
 PEM = certify(rsa_key())
@@ -34,6 +37,19 @@ def test_what_is_read_is_what_the_library_reads() -> None:
 
 def test_a_certificate_with_serial_zero_is_read_and_warns_nobody() -> None:
     assert read_certificate(replaced(SERIAL_ONE, b"\2\1\0\x30")) == read_certificate(DER)
+
+
+@pytest.mark.parametrize("names", [[], ["web"], ["one", "two"]])
+def test_common_names_are_those_that_the_library_reads(names: list[str]) -> None:
+    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, value) for value in names]
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Acme"), *attributes])
+    assert list(common_names(subject.public_bytes())) == names
+
+
+@given(st.binary(max_size=40))
+def test_a_subject_of_any_bytes_is_read_or_refused(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        common_names(data)
 
 
 def test_a_certificate_of_version_1_is_read() -> None:

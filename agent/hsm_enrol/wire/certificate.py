@@ -19,6 +19,8 @@ _PEM = re.compile(
     r"-----BEGIN ([A-Z0-9 ]{1,40})-----\n((?:[A-Za-z0-9+/=]{1,76}\n)+)-----END ([A-Z0-9 ]{1,40})-----\n?", re.ASCII
 )
 _SEQUENCE, _INTEGER, _BIT_STRING, _UTC_TIME, _TIME, _VERSION = 0x30, 0x02, 0x03, 0x17, 0x18, 0xA0
+_SET, _OID = 0x31, 0x06
+_COMMON_NAME = bytes.fromhex("550403")  # 2.5.4.3, X.520
 _LONG_FORM = 0x80  # set in the first length byte: the others give the length's own length
 _LONGEST_LENGTH = 3  # bytes; no certificate here is longer than 16 MiB
 _CENTURY = 50  # RFC 5280 section 4.1.2.5.1: years 50 to 99 of UTCTime are 19xx
@@ -65,6 +67,20 @@ def read_certificate(der: bytes) -> Certificate:
     return Certificate(subject=subject, spki=spki, not_before=not_before, not_after=not_after)
 
 
+def common_names(subject: bytes) -> tuple[str, ...]:
+    """Give the common names of a subject (RFC 5280 section 4.1.2.4), what is not ASCII replaced. ValueError: no name."""
+    names, rdns = [], _Reader(_only(subject, _SEQUENCE))
+    while not rdns.is_done():
+        attributes = _Reader(rdns.content(_SET))
+        while not attributes.is_done():
+            attribute = _Reader(attributes.content(_SEQUENCE))
+            kind, (_, value) = attribute.content(_OID), attribute.take()
+            attribute.end()
+            if kind == _COMMON_NAME:
+                names.append(value.decode("ascii", "replace"))
+    return tuple(names)
+
+
 class _Reader:
     """Takes one DER value after the other (X.690 sections 8.1 and 10.1: one-byte tags, definite shortest lengths)."""
 
@@ -105,6 +121,9 @@ class _Reader:
         start = self._at
         self.content(tag)
         return self._data[start : self._at]
+
+    def is_done(self) -> bool:
+        return self._at == len(self._data)
 
     def end(self) -> None:
         if self._at != len(self._data):

@@ -9,11 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
 from hsm_enrol.errors import WireError
 from hsm_enrol.wire.bundle import CLIENT_NAME, MAX_BUNDLE, Bundle
+from hsm_enrol.wire.certificate import common_names, read_certificate, unpem
 from hsm_enrol.wire.strict import parse_json
 from hsm_verifier.cli.common import CliError
 from hsm_verifier.published import Bundles
@@ -111,11 +109,12 @@ def _read(path: Path) -> str:
 
 
 def _common_name(pem: str, path: Path) -> str:
+    block = unpem(pem)
     try:
-        names = x509.load_pem_x509_certificate(pem.encode()).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        names = common_names(read_certificate(block[1] if block else b"").subject)
     except ValueError:
         raise CliError(f"{path}: not a certificate", 65) from None
-    name = str(names[0].value) if len(names) == 1 else ""
+    name = names[0] if len(names) == 1 else ""
     if not re.fullmatch(CLIENT_NAME, name, re.ASCII):
         raise CliError(f"{path}: its common name is no client name; give --client-name", 65)
     return name
