@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, insert, inspect, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hsm_verifier.ledger.engines import READING, LedgerError, open_engine, parse_url
@@ -111,7 +111,9 @@ class Store:
 def _or_busy() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
+    except (IntegrityError, DataError, ProgrammingError, NotSupportedError):
+        raise  # the statement is wrong, not the database: a bug
+    except (DBAPIError, PoolTimeout) as error:
         raise Refusal("busy", "V15 ledger_unavailable", status=503, alarm=True) from error
 
 
