@@ -14,6 +14,7 @@ import ssl
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,6 +47,7 @@ class StsFaults:
     expired: bool = False  # every token is ExpiredToken
     oversize: bool = False  # a megabyte of JSON
     hang: bool = False  # nothing is ever said
+    drip: str = ""  # "header" or "body": it comes by one byte each 50 ms and never ends
     hang_up: bool = False  # each answer is the last on its connection, without saying so
 
 
@@ -130,6 +132,8 @@ class _Handler(BaseHTTPRequestHandler):
         sts.bodies.append(body)
         if faults.hang:
             sts.stopping.wait(30)
+        elif faults.drip:
+            self._drip(faults.drip)
         elif faults.redirect:
             self._send(302, b"", "text/html", {"Location": faults.redirect})
         elif faults.html:
@@ -144,6 +148,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(400, "Throttling", "Rate exceeded")
         else:
             self._identity(body)
+
+    def _drip(self, where: str) -> None:
+        self.wfile.write(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n" + (b"\r\n" if where == "body" else b"X-Slow: ")
+        )
+        with suppress(OSError):
+            while not self.server.stopping.wait(0.05):
+                self.wfile.write(b"a")
 
     def _identity(self, body: bytes) -> None:
         authorization = self.headers.get("Authorization", "")

@@ -4,6 +4,9 @@ import base64
 import contextlib
 import dataclasses
 import json
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from hsm_enrol.wire.assertion import Assertion
 from hsm_enrol.wire.keys import PublicJwk, generate_key
+from hsm_verifier.evidence import caller_identity
 from hsm_verifier.evidence.caller_identity import StsClient
 from hsm_verifier.evidence.certs import CertificateError, import_text, load_folder
+from hsm_verifier.evidence.dial import Dialler
 from hsm_verifier.evidence.iid import Documents, read_document
 from hsm_verifier.refusal import Refusal
 from lab import pki
@@ -150,6 +155,68 @@ def test_an_answer_too_long_ends_its_connection(aws: Aws) -> None:
     aws.sts.faults.oversize = False
     assert asks.ask(request_of(aws.launch())).account == aws.account_id
     assert aws.sts.connections == 2
+
+
+@pytest.mark.parametrize("fault", [{"drip": "header"}, {"drip": "body"}, {"hang": True}])
+def test_an_exchange_with_sts_has_one_deadline_whatever_drips(
+    aws: Aws, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caller_identity, "TOTAL_SECONDS", 0.6)
+    for name, value in fault.items():
+        setattr(aws.sts.faults, name, value)
+    began = time.monotonic()
+    refusal = refused(aws, request_of(aws.launch()))
+    assert (refusal.reason, refusal.detail) == ("upstream_busy", "V8 sts_slow")
+    assert time.monotonic() - began < 2
+
+
+def test_a_kept_connection_has_the_deadline_of_each_new_exchange(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caller_identity, "TOTAL_SECONDS", 0.6)
+    asks = client(aws)
+    for _ in range(2):
+        assert asks.ask(request_of(aws.launch())).account == aws.account_id
+        time.sleep(0.7)
+    assert aws.sts.connections == 1
+
+
+def test_a_name_that_nobody_answers_for_is_waited_for_by_the_same_deadline_and_looked_up_once(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caller_identity, "TOTAL_SECONDS", 0.4)
+    asked: list[object] = []
+    answer = threading.Event()
+
+    def slow(*where: object, **_: object) -> list[object]:
+        asked.append(where)
+        answer.wait(20)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    asks = StsClient(ca_file=str(aws.sts.ca_file))
+    request = request_of(aws.launch())
+    began = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(Refusal, match="V8 sts_slow"):
+            asks.ask(request)
+    assert time.monotonic() - began < 3
+    assert asked == [(f"sts.{REGION}.amazonaws.com", 443)]
+    answer.set()
+
+
+def test_each_address_of_a_name_is_tried_until_one_takes_the_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as nobody:
+        nobody.bind(("127.0.0.2", server.getsockname()[1]))  # bound and not listening: refused
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, server.getsockname()[1]))
+            for one in ("127.0.0.2", "127.0.0.1")
+        ]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+            with Dialler().dial(("sts.example", 443), lambda: 5.0) as line:
+                assert line.getpeername()[0] == "127.0.0.1"
+            patch.setattr(socket, "getaddrinfo", lambda *_, **__: found[:1])
+            with pytest.raises(ConnectionRefusedError):
+                Dialler().dial(("sts.example", 443), lambda: 5.0)
 
 
 # --- V5

@@ -98,7 +98,9 @@ class StsClient:
                 # A kept connection may end in an SSLError too; on a new one it means that this is not STS.
                 if isinstance(error, ssl.SSLCertVerificationError) or (isinstance(error, ssl.SSLError) and not left):
                     raise Refusal("upstream_busy", "V8 sts_tls", alarm=True) from None
-                if not left or self._clock() >= deadline:
+                if self._clock() >= deadline:
+                    raise Refusal("upstream_busy", "V8 sts_slow") from None
+                if not left:
                     raise Refusal("upstream_busy", "V8 sts_unreachable") from None
             else:
                 return reply.status, reply.body
