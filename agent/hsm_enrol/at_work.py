@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import hsm_enrol
-from hsm_enrol import chrystoki
 from hsm_enrol.errors import RecordDamaged
 from hsm_enrol.host import files, signals, state, undo
+from hsm_enrol.host.by_hand import other_sections_differ
 from hsm_enrol.host.courier import Courier
 from hsm_enrol.host.folders import below
 from hsm_enrol.host.imds import DMI, Imds
@@ -28,7 +28,6 @@ from hsm_enrol.settings import Settings
 from hsm_enrol.shapes import dataclass
 
 Closing = TypeVar("Closing", Imds, Courier)
-_OURS = {chrystoki.CLIENT, chrystoki.TOKENS, chrystoki.SYNCHRONIZE, chrystoki.HA}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,30 +106,16 @@ def at_work(run: Run, *, damaged_record_is_none: bool = False) -> Iterator[Host]
 
 def recover(root: str, voice: Voice) -> None:
     """Bring a transaction that was cut off to its end: the first act of every command that writes."""
-    settled = undo.settle(state.STATE, root=root, by_hand=by_hand)
+    settled = undo.settle(state.STATE, root=root, by_hand=other_sections_differ, tell=voice.displaced)
     files.drop_file(state.SERVER_PEM, root=root)
     if settled.outcome == "undone":
         voice.warn("an earlier run was cut off; what it had begun is undone")
     if settled.outcome == "finished":
         voice.say("an earlier run was cut off after its commit; its leftovers are removed")
-    for path in settled.displaced:
-        voice.warn(f"a file was mended by hand meanwhile; it is kept as {path}")
     with suppress(RecordDamaged):
         record = state.read_record(root)
         if record is not None and record.is_empty:  # a departure that was cut off at its very end
             files.remove_file(RECORD, root=root)
-
-
-def by_hand(_: str, saved: bytes, now: bytes) -> bool:
-    """Tell whether a conf holds work of a person: a key changed in a section that neither we nor the tools write.
-
-    A text cut in the middle is a dying tool's. A certificate has no sections, so nothing differs in it.
-    """
-    try:
-        changes = chrystoki.changes_between(chrystoki.decode(saved), chrystoki.decode(now))
-    except chrystoki.NotUnderstood:
-        return False
-    return any(change.section not in _OURS for change in changes)
 
 
 @contextmanager

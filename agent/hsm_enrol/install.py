@@ -19,7 +19,7 @@ from hsm_enrol.host.conf_file import Moved, read_conf
 from hsm_enrol.host.folders import below, follow, real_path
 from hsm_enrol.host.lock import Lock
 from hsm_enrol.host.ntls import explained, knock_at_all
-from hsm_enrol.host.site import LOOKS, Site, changes_between, understood, with_changes
+from hsm_enrol.host.site import LOOKS, Site, understood
 from hsm_enrol.host.state import STATE
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.join import Join, PinUse, plain
@@ -70,20 +70,20 @@ def _install(wanted: Wanted, site: Site, lock: Lock, voice: Voice) -> tuple[Desi
     site.plan(desired, former, seen)  # conflicts and odd texts end it here, before anything is saved or changed
     tuple(deliver.deliveries(desired, seen, former))  # those of java.security too
     before = wanted.before if wanted.before is not None else shared_keys(site)
+    left = site.left(seen)
     with (
         signals.held(),
         undo.begin(
-            STATE, watch=site.at_risk(desired, seen), drop=_superseded(site, desired, former), root=site.root
+            STATE,
+            watch=site.at_risk(desired, seen),
+            drop=_superseded(site, desired, former),
+            root=site.root,
+            by_hand=left.by_hand,
+            tell=voice.displaced,
         ) as journal,
         explained(desired, site.root),
     ):
-        hand = Hand(
-            root=site.root,
-            conf=site.conf,
-            journal=journal,
-            with_changes=partial(with_changes, site.conf),
-            changes_between=partial(changes_between, site.conf),
-        )
+        hand = site.hand(journal, left)
         bench = site.bench(desired, lock)
         if wanted.by_tools:
             Join(

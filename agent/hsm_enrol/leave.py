@@ -23,7 +23,7 @@ from hsm_enrol.host.act import Hand
 from hsm_enrol.host.conf_file import Moved
 from hsm_enrol.host.folders import below, errno_name, follow, real_path
 from hsm_enrol.host.lock import Lock
-from hsm_enrol.host.site import LOOKS, Site, changes_between, understood, with_changes
+from hsm_enrol.host.site import LOOKS, Site, understood
 from hsm_enrol.model import Desired, EditConf, Present, PutFile, Seen, Step, der_of, describe
 from hsm_enrol.places import PREFIXES
 from hsm_enrol.record import PATH as RECORD
@@ -83,17 +83,16 @@ def _take_out(run: Run, site: Site, record: Record, installed: Desired) -> None:
     seen = _look(run, site, record, installed)
     _edits(site, record, installed, seen)  # a text that is not understood ends it here, before anything is saved
     gone = _superseded(site, installed, seen)
-    with signals.held(), undo.begin(state.STATE, watch=site.at_risk(installed, seen), drop=gone, root=site.root) as tx:
-        hand = Hand(
-            root=site.root,
-            conf=site.conf,
-            journal=tx,
-            with_changes=partial(with_changes, site.conf),
-            changes_between=partial(changes_between, site.conf),
-        )
+    left, tell = site.left(seen), run.voice.displaced
+    watch, root = site.at_risk(installed, seen), site.root
+    with (
+        signals.held(),
+        undo.begin(state.STATE, watch=watch, drop=gone, root=root, by_hand=left.by_hand, tell=tell) as tx,
+    ):
+        hand = site.hand(tx, left)
         _edit(run, site, record, installed, hand)
         spent = _spent(record)
-        left = dataclasses.replace(
+        gone_from = dataclasses.replace(
             record,
             tx=tx.tx,
             installed=None,
@@ -104,7 +103,7 @@ def _take_out(run: Run, site: Site, record: Record, installed: Desired) -> None:
             before=None,
             pin=spent,
         )
-        tx.commit(left.to_bytes())
+        tx.commit(gone_from.to_bytes())
     if spent is None:
         # After the journal: the other way round a crash between the two would undo a departure that is done.
         files.remove_file(RECORD, root=site.root)

@@ -105,6 +105,42 @@ def test_work_done_by_hand_after_a_crash_is_moved_aside_and_named(root: Path, mo
     assert Path(settled.displaced[0]).read_bytes() == b"mended by hand"
 
 
+def test_work_done_by_hand_during_a_run_that_is_undone_is_moved_aside_and_told(root: Path) -> None:
+    conf, told = f"{root}/etc/conf", list[str]()
+    with undo.begin(state(root), watch=[conf], root=str(root), by_hand=lambda *_: True, tell=told.append):
+        Path(conf).write_bytes(b"mended by hand")
+    assert told == [conf + ".hsm-enrol-displaced"]
+    assert Path(conf).read_bytes() == b"old"
+    assert Path(told[0]).read_bytes() == b"mended by hand"
+
+
+def test_an_edit_that_was_kept_is_not_lost_to_the_next_one_and_the_same_is_kept_once(root: Path) -> None:
+    conf, told = f"{root}/etc/conf", list[str]()
+    for edit in (b"first", b"first", *(f"{number}".encode() for number in range(20))):
+        with undo.begin(state(root), watch=[conf], root=str(root), by_hand=lambda *_: True, tell=told.append):
+            Path(conf).write_bytes(edit)
+    assert told[:3] == [conf + ".hsm-enrol-displaced"] * 2 + [conf + ".hsm-enrol-displaced-2"]
+    assert len(set(told)) == 9
+    assert Path(told[0]).read_bytes() == b"first"
+
+
+def test_what_was_moved_aside_is_told_also_when_the_undo_is_not_complete(root: Path) -> None:
+    conf, other, told = f"{root}/etc/conf", f"{root}/etc/other", list[str]()
+    Path(other).write_bytes(b"old other")
+
+    def run() -> None:
+        with undo.begin(state(root), watch=[other, conf], root=str(root), by_hand=lambda *_: True, tell=told.append):
+            Path(conf).write_bytes(b"mended by hand")
+            Path(other).unlink()
+            for copy in (root / "etc").glob(".hsm-enrol.*"):
+                if copy.read_bytes() == b"old other":
+                    copy.unlink()
+
+    with pytest.raises(UndoIncomplete):
+        run()
+    assert told == [conf + ".hsm-enrol-displaced"]
+
+
 def test_a_file_put_back_by_hand_already_is_not_asked_about(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     conf = f"{root}/etc/conf"
     killed_halfway(root, monkeypatch, lambda: files.put_file(conf, b"ours"), conf)

@@ -10,6 +10,7 @@ import pytest
 from hsm_enrol.chrystoki import CLIENT, HA
 from hsm_enrol.deliver import HA_ENV
 from hsm_enrol.host import act
+from hsm_enrol.host.keep import DISPLACED
 from hsm_enrol.host.state import OWNER_KEY, PENDING
 from hsm_enrol.model import Seen, Step
 from hsm_enrol.record import PATH as RECORD
@@ -140,6 +141,10 @@ def test_one_that_does_not_stop_ends_it_and_all_is_as_before_but_for_what_it_wro
     assert getattr(caught.value, "status", None) == 75
     after = joined.files()
     conf = "etc/Chrystoki.conf"
+    kept = after.pop(conf + DISPLACED)[1]
+    assert isinstance(kept, bytes)
+    assert b"# written meanwhile, " in kept
+    assert "the change is kept as" in joined.said.getvalue()
     assert {name: one for name, one in after.items() if name != conf} == {
         name: one for name, one in before.items() if name != conf
     }

@@ -111,3 +111,8 @@ def _numbers(conf: Conf, section: str, pattern: str) -> list[int]:
         match[1] for one in (where.entries if where else ()) if (match := re.fullmatch(pattern, one.key, re.ASCII))
     }
     return sorted(int(one) for one in found)
+
+
+def is_whole(conf: Conf) -> bool:
+    """Tell whether the text is not empty and does not end inside a section, as one does whose writer died."""
+    return bool(conf.sections) and all(one.closed for one in conf.sections)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from hsm_enrol.deliver import PIN_FILE
 from hsm_enrol.errors import ClientMissing, Internal, Interrupted, NotUnderstood, ToolDamage
 from hsm_enrol.host import files, signals
-from hsm_enrol.host.conf_file import Moved, read_conf, rewrite_conf, write_conf
+from hsm_enrol.host.by_hand import Left
+from hsm_enrol.host.conf_file import Moved, encoded, read_conf, rewrite_conf, write_conf
 from hsm_enrol.host.folders import below, real_path
 from hsm_enrol.host.observe import look
 from hsm_enrol.host.tools import Question, ToolRun, run_tool
@@ -30,6 +31,7 @@ class Hand:
     """What acts: inside one journal, with the conf's language given from outside (hsm_enrol.chrystoki).
 
     Whatever a step names must be watched by the journal; one that is not is a bug, found before anything is written.
+    `left` hears of everything that is written, so that an undo knows it from another's work.
     """
 
     root: str
@@ -37,6 +39,7 @@ class Hand:
     journal: Journal
     with_changes: WithChanges
     changes_between: ChangesBetween
+    left: Left = field(default_factory=Left)
 
     def carry_out(self, step: PutFile | SetMode | EditConf, seen: Seen) -> None:
         """Do one step on the host as it was `seen`. Raises Moved when it is not so any more; as put_file does."""
@@ -49,9 +52,12 @@ class Hand:
             case EditConf():
                 read = read_conf(step.path, self.root)
                 self._must_cover(read.trail.path, step)
+                self.left.found(read.trail.path, read.content)
                 if not isinstance(seen.conf, Present) or read.content != seen.conf.content:
                     raise Moved
-                write_conf(read, self.with_changes(read.text, step.changes), self.root)
+                text = self.with_changes(read.text, step.changes)
+                self.left.put(read.trail.path, encoded(text))
+                write_conf(read, text, self.root)
 
     def _put(self, step: PutFile, seen: Seen) -> None:
         def unmoved() -> None:
@@ -63,6 +69,7 @@ class Hand:
         if not os.path.isdir(real_path(below(self.root, folder), self.root)):
             self._must_cover(folder, step)
             files.make_folder(folder, root=self.root)
+        self.left.put(real_path(below(self.root, step.path), self.root), step.content)
         files.put_file(
             step.path,
             step.content,
@@ -85,6 +92,8 @@ class Hand:
         Interrupted when a signal came; ClientMissing, ToolFailed as run_tool.
         """
         before = read_conf(self.conf, self.root)
+        self.left.found(before.trail.path, before.content)
+        self.left.let_a_tool_write()
         ran = run_tool(
             (bench.program(step.tool), *step.words),
             pin=pin if step.asks_pin else None,
@@ -102,7 +111,12 @@ class Hand:
                 beyond = [change for change in diff if not bench.may_change(change, step)]
                 if beyond:
                     raise ToolDamage(tool=step.tool, command=bench.verb(step), path=self.conf, count=len(beyond))
-                rewrite_conf(before, self.with_changes(before.text, diff), self.root)
+                text = self.with_changes(before.text, diff)
+                self.left.put(before.trail.path, after.content)
+                self.left.put(before.trail.path, encoded(text))
+                rewrite_conf(before, text, self.root)
+            else:
+                self.left.put(before.trail.path, before.content)
         except (ClientMissing, NotUnderstood) as error:
             raise ToolDamage(tool=step.tool, command=bench.verb(step), path=self.conf, count=0) from error
         if ran.stopped:

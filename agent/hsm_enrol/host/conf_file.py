@@ -83,11 +83,16 @@ def rewrite_conf(read: ConfText, text: str, root: str = "") -> None:
         files.put_link(link.path, link.to, root=root)
 
 
+def encoded(text: str) -> bytes:
+    """Give the bytes of a text that was read."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _replace(read: ConfText, text: str, root: str, guard: Callable[[], None] | None) -> None:
-    looks, content = read.looks, text.encode("utf-8", "surrogateescape")
+    looks = read.looks
     files.put_file(
         read.trail.path,
-        content,
+        encoded(text),
         mode=looks.mode,
         uid=looks.uid,
         gid=looks.gid,

@@ -13,7 +13,14 @@ from hsm_enrol.host.folders import errno_name, open_folder
 from hsm_enrol.shapes import dataclass
 
 DISPLACED = ".hsm-enrol-displaced"
+MOST_DISPLACED = 9  # of one file; the last name is used again, so that no fault that comes back fills a disk
 ByHand = Callable[[str, bytes, bytes], bool]
+"""Path on disk, what was saved, what stands there now: does it hold work that must not get lost?"""
+
+
+def nobodys(*_: object) -> bool:
+    """Say of every file that it may be replaced."""
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +107,20 @@ def _bring_back(entry: Entry, folder: int, root: str, by_hand: ByHand, displaced
         return inode == entry.inode or (inode is None and _is_volatile(entry.path, root))
     old, new = _content(folder, saved, entry.to), _content(folder, name, entry.path)
     if old is not None and new is not None and old != new and by_hand(entry.path, old, new):
-        os.rename(name, name + DISPLACED, src_dir_fd=folder, dst_dir_fd=folder)
-        displaced.append(entry.path + DISPLACED)
+        aside = _name_aside(folder, name, entry.path, new)
+        os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
+        displaced.append(os.path.join(os.path.dirname(entry.path), aside))
     os.rename(saved, name, src_dir_fd=folder, dst_dir_fd=folder)
     return True
+
+
+def _name_aside(folder: int, name: str, path: str, content: bytes) -> str:
+    """Give a name that is free, or has this content already: an earlier edit that was kept is not lost either."""
+    for number in range(1, MOST_DISPLACED + 1):
+        aside = name + DISPLACED + ("" if number == 1 else f"-{number}")
+        if _inode(folder, aside) is None or _content(folder, aside, path) == content:
+            break
+    return aside
 
 
 def _content(folder: int, name: str, path: str) -> bytes | None:

@@ -7,22 +7,28 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
 from hsm_enrol import chrystoki, luna, plan
 from hsm_enrol.deliver import delivered_paths
 from hsm_enrol.errors import BadValue, ClientMissing, NotUnderstood
-from hsm_enrol.host.act import Bench
+from hsm_enrol.host.act import Bench, Hand
+from hsm_enrol.host.by_hand import Left
 from hsm_enrol.host.conf_file import Moved, read_conf
 from hsm_enrol.host.folders import below, follow, real_path
 from hsm_enrol.host.lock import Lock
 from hsm_enrol.host.observe import CONF, conf_of, missing_folders, observe, refuse_unknown
 from hsm_enrol.host.state import OWNER_KEY, RUN
-from hsm_enrol.model import Change, Desired, Paths, RunTool, Seen, Step
+from hsm_enrol.model import Change, Desired, Paths, Present, RunTool, Seen, Step
 from hsm_enrol.places import paths_of
 from hsm_enrol.plan import Former
 from hsm_enrol.record import PATH as RECORD
 from hsm_enrol.settings import LunaSettings, Settings
 from hsm_enrol.shapes import dataclass
+
+if TYPE_CHECKING:
+    from hsm_enrol.host.undo import Journal
 
 DEFAULT_TOOL_TIMEOUT = LunaSettings.__dataclass_fields__["tool_timeout"].default
 LOOKS = 3  # times that another writer's change makes us look and plan again
@@ -123,6 +129,24 @@ class Site:
         paths = desired.paths
         folders = missing_folders([paths.cert, paths.ca_file, paths.server_cert("any"), f"{RUN}/any"], self.root)
         return tuple(dict.fromkeys([*(real_path(below(self.root, one), self.root) for one in folders), *found]))
+
+    def left(self, seen: Seen) -> Left:
+        """Give the notes of what a run leaves: the conf as it was seen, to begin with."""
+        made = Left()
+        if isinstance(seen.conf, Present) and seen.conf.content is not None:
+            made.put(follow(below(self.root, self.conf), self.root).path, seen.conf.content)
+        return made
+
+    def hand(self, journal: Journal, left: Left) -> Hand:
+        """Give what carries out steps here, inside one transaction."""
+        return Hand(
+            root=self.root,
+            conf=self.conf,
+            journal=journal,
+            with_changes=partial(with_changes, self.conf),
+            changes_between=partial(changes_between, self.conf),
+            left=left,
+        )
 
     def bench(self, desired: Desired, lock: Lock | None) -> Bench:
         """Give how tools are run here; without a lock for looking only."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from hsm_enrol.errors import CannotWrite, EnrolError, UndoDamaged, UndoIncomplete
 from hsm_enrol.host import files
 from hsm_enrol.host.folders import below, errno_name, open_folder
-from hsm_enrol.host.keep import Entry, keep, put_back
+from hsm_enrol.host.keep import ByHand, Entry, keep, nobodys, put_back
 from hsm_enrol.shapes import dataclass
 
 if TYPE_CHECKING:
@@ -105,13 +105,21 @@ class Journal:
 
 @contextmanager
 def begin(
-    state: str, *, watch: Sequence[str], drop: Sequence[str] = (), root: str = "", tx: str | None = None
+    state: str,
+    *,
+    watch: Sequence[str],
+    drop: Sequence[str] = (),
+    root: str = "",
+    tx: str | None = None,
+    by_hand: ByHand = nobodys,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Journal]:
     """Open a transaction over the paths in `watch`; leaving the block without `commit` puts everything back.
 
     `watch`: files and links that may change or appear, and folders that may appear (before what goes into them).
     `drop`: superseded files, removed only after the commit. `tx`: for tests; else 16 random bytes.
     `state`: the folder of record.json. Paths are those below `root`, with or without it in front.
+    `by_hand`, `tell`: as in `settle`.
     Raises CannotWrite, UnsafeFile, UnsafeFolder with nothing changed; UndoIncomplete when putting back failed.
     """
     state = below(root, state)
@@ -121,9 +129,9 @@ def begin(
         yield journal
     except BaseException:
         if journal.committed or _tx_in_record(state, root) != journal.tx:
-            settle(state, root=root)
+            settle(state, root=root, by_hand=by_hand, tell=tell)
         raise
-    settle(state, root=root)
+    settle(state, root=root, by_hand=by_hand, tell=tell)
 
 
 def _on_disk(root: str, paths: Sequence[str]) -> tuple[str, ...]:
@@ -145,11 +153,14 @@ def _save(journal: Journal, watch: tuple[str, ...], drop: tuple[str, ...]) -> No
     files.put_file(f"{state}/undo/journal.json", journal.script.to_bytes(), root=root)
 
 
-def settle(state: str, *, root: str = "", by_hand: Callable[[str, bytes, bytes], bool] = lambda *_: False) -> Settled:
+def settle(
+    state: str, *, root: str = "", by_hand: ByHand = nobodys, tell: Callable[[str], None] = lambda _: None
+) -> Settled:
     """Bring an interrupted transaction to its end: back when its tx is not in the record, else forward.
 
     The first act of every command that writes, under the lock. `by_hand(path, saved, now)` tells whether `now` holds
-    work of a person; such a file is renamed to `<path>.hsm-enrol-displaced` before the old one comes back.
+    work of a person; such a file is renamed to `<path>.hsm-enrol-displaced` before the old one comes back, and `tell`
+    hears its new path.
     Raises UndoIncomplete (the journal stays; every entry was tried), UndoDamaged, CannotWrite.
     """
     state = below(root, state)
@@ -167,6 +178,8 @@ def settle(state: str, *, root: str = "", by_hand: Callable[[str, bytes, bytes],
         outcome = "finished"
     else:
         failed = [entry.path for entry in reversed(script.entries) if not put_back(entry, root, by_hand, displaced)]
+        for kept in displaced:
+            tell(kept)
         if failed:
             raise UndoIncomplete(count=len(failed), path=failed[0])
         outcome = "undone"

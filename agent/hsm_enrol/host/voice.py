@@ -73,6 +73,12 @@ class Voice:
         """Say what is not right and does not stop the run."""
         self._line(WARNING, f"warning: {text}", WARNED.message_id)
 
+    def displaced(self, path: str) -> None:
+        """Say where the work is that somebody else did in a file which an undo had to put back."""
+        self.warn(
+            f"a file was changed by somebody else meanwhile; it is put back as it was, the change is kept as {path}"
+        )
+
     def detail(self, text: str) -> None:
         """Say what only -v wants."""
         if self.verbose:
