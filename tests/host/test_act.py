@@ -198,3 +198,19 @@ def test_a_command_is_named_without_its_values() -> None:
 def test_what_is_known_of_a_pin_afterwards(*, sent: bool, done: bool, refused: bool, state: str) -> None:
     ran = ToolRun(status=0, output="", pin_sent=sent)
     assert pin_state("as it was", ran, done=done, refused=refused) == state
+
+
+@pytest.mark.parametrize(
+    ("ran", "refused", "state"),
+    [
+        (ToolRun(status=0, output="", pin_sent=True, let_in=True), False, "accepted"),
+        (ToolRun(status=1, output="", pin_sent=True, let_in=True), False, "accepted"),
+        (ToolRun(status=0, output="", pin_sent=True, let_in=True), True, "refused"),
+        (ToolRun(status=None, output="", pin_sent=True, let_in=True), False, "tried"),
+        (ToolRun(status=0, output="", pin_sent=True, let_in=True, asked_again=True), False, "tried"),
+    ],
+)
+def test_a_tool_that_was_let_in_proves_the_pin_though_it_did_nothing(
+    ran: ToolRun, *, refused: bool, state: str
+) -> None:
+    assert pin_state("as it was", ran, done=False, refused=refused) == state

@@ -140,6 +140,14 @@ def test_the_question_about_existing_objects_gets_the_word_from_the_settings(too
     ran = run(tool('print("answer", input("There are objects: copy, remove, quit > "))'), pin=PIN)
     assert "answer quit" in ran.output
     assert not ran.pin_sent
+    assert not ran.let_in
+
+
+def test_who_asks_about_objects_after_the_pin_was_let_in(tool: Callable[[str], list[str]]) -> None:
+    ask = 'input("There are objects: copy, remove, quit > ")\n'
+    first, last = run(tool(ask + 'input("PIN: ")'), pin=PIN), run(tool('input("PIN: ")\n' + ask), pin=PIN)
+    assert (first.pin_sent, first.let_in) == (True, False)  # before the PIN it proves nothing
+    assert (last.pin_sent, last.let_in) == (True, True)
 
 
 def test_a_pause_in_the_middle_of_a_line_is_no_question(tool: Callable[[str], list[str]]) -> None:

@@ -195,6 +195,26 @@ def test_objects_on_a_partition_are_left_or_copied_and_never_removed(
     assert host.mend() is False
     assert sum(one.copies for one in host.estate.partitions) == copies
     assert not any(one.removed for one in host.estate.partitions)
+    assert host.pin_state == "accepted"
+    assert told(host)[-1] == ("installed", None, "accepted")
+
+
+@pytest.mark.parametrize("objects_on", [0, 1])
+def test_a_member_that_a_tool_quits_after_it_was_let_in_has_taken_the_pin(newest: PlayedHost, objects_on: int) -> None:
+    """One member is founded or added by the tool, the other by the editor; the PIN is good for both."""
+    newest.estate.partitions[objects_on].objects = True
+    newest.take()
+    assert (newest.pin_state, newest.estate.tries) == ("accepted", 1 + objects_on)
+    newest.take(newest.estate.bundle(serial=2))
+    assert newest.pin_state == "accepted"
+
+
+def test_a_wrong_pin_is_refused_also_where_objects_are(host: PlayedHost) -> None:
+    wrong_pin(host.estate)
+    for partition in host.estate.partitions:
+        partition.objects = True
+    assert isinstance(host.fails(host.take), PinRefused)
+    assert (host.pin_state, host.estate.tries) == ("refused", 1)
 
 
 def test_a_client_that_wants_the_pin_as_an_argument_does_not_get_it(estate: Estate, tmp_path: Path) -> None:

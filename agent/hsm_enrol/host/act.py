@@ -153,10 +153,12 @@ def pin_state(before: str, ran: ToolRun, *, done: bool, refused: bool) -> str:
     """Say what is known of a PIN after a tool that may have taken it: accepted, refused, tried, or as it was.
 
     `done`: the tool's marker was there and the conf read back says so; `refused`: the output after the PIN says so.
-    A PIN that was not typed was not spent; one that was, with no clear end, stays tried and is never tried again.
+    A PIN that was not typed was not spent; one that was, with no clear end, stays tried and is never tried again. A
+    tool that asks about the partition's objects was let in, whatever it does with the answer, if it ends by itself.
     """
     if not ran.pin_sent:
         return before
     if refused:
         return "refused"
-    return "accepted" if done else "tried"
+    let_in = ran.let_in and ran.status is not None and not ran.asked_again
+    return "accepted" if done or let_in else "tried"

@@ -33,7 +33,10 @@ Question = Callable[[str], str | None]  # the unread tail of the output -> "pin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolRun:
-    """How a tool ended. `status` None: it was killed, or died of a signal. `after_pin`: the output after the PIN."""
+    """How a tool ended. `status` None: it was killed, or died of a signal. `after_pin`: the output after the PIN.
+
+    `let_in`: after the PIN it asked about the partition's objects, which only who is logged in can see.
+    """
 
     status: int | None
     output: str = field(repr=False)
@@ -41,6 +44,7 @@ class ToolRun:
     asked: bool = False
     pin_sent: bool = False
     asked_again: bool = False
+    let_in: bool = False
     timed_out: bool = False
     stopped: bool = False
 
@@ -126,6 +130,7 @@ class _Talk:
     asked: bool = False
     pin_sent: bool = False
     asked_again: bool = False
+    let_in: bool = False
 
     def to_the_end(self, deadline: float, stop: Callable[[], bool]) -> ToolRun:
         timed_out = stopped = False
@@ -153,6 +158,7 @@ class _Talk:
             asked=self.asked,
             pin_sent=self.pin_sent,
             asked_again=self.asked_again,
+            let_in=self.let_in,
             timed_out=timed_out,
             stopped=stopped,
         )
@@ -195,6 +201,7 @@ class _Talk:
             self.pin_sent = True  # before the first byte: whatever happens now, a try may have been spent
             self._type(self.pin)
         else:
+            self.let_in = self.pin_sent
             self._type(self.objects.encode())
         self._type(b"\r")
         return True
