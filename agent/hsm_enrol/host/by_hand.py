@@ -7,9 +7,10 @@ neither we nor the tools write tell. So it is with what a tool leaves, too, unti
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hsm_enrol import chrystoki
+from hsm_enrol.shapes import dataclass
 
 _OURS = {chrystoki.CLIENT, chrystoki.TOKENS, chrystoki.SYNCHRONIZE, chrystoki.HA}
 

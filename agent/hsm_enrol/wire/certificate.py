@@ -68,7 +68,7 @@ def read_certificate(der: bytes) -> Certificate:
 
 
 def common_names(subject: bytes) -> tuple[str, ...]:
-    """Give the common names of a subject (RFC 5280 section 4.1.2.4), what is not ASCII replaced. ValueError: no name."""
+    """Give the common names of a subject (RFC 5280, 4.1.2.4), what is not ASCII replaced. ValueError: no name."""
     names, rdns = [], _Reader(_only(subject, _SEQUENCE))
     while not rdns.is_done():
         attributes = _Reader(rdns.content(_SET))
