@@ -67,10 +67,15 @@ def _joined(text: str) -> str:
 
 
 def commands_in_prose() -> list[tuple[str, str]]:
-    """Give document and command of each `hsm-enrol ...` and `hsm-verifier ...` in running text, tables and faults."""
+    """Give document and command of each `hsm-enrol ...` and `hsm-verifier ...` in running text and tables."""
     found = []
     for name in DOCUMENTS:
         prose = re.sub(r"^```.*?^```", "", text_of(name), flags=re.MULTILINE | re.DOTALL)
         commands = re.findall(r"`((?:sudo )?hsm-(?:enrol|verifier)\s[^`]*)`", prose)
         found += [(name, " ".join(one.removeprefix("sudo ").split())) for one in commands]
+    for name in MANUALS:
+        commands = re.findall(
+            r"^\.(?:Dl|Ql) ((?:sudo )?hsm(?:\\-|-)(?:enrol|verifier) \w.*)$", text_of(name), re.MULTILINE
+        )
+        found += [(name, _plain(one).removeprefix("sudo ")) for one in commands]
     return found
