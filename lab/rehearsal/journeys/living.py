@@ -18,6 +18,7 @@ from lab.rehearsal.seeing import (
 from lab.rehearsal.site import LUNA, Site
 
 BOOT_COST = 0.3  # seconds that a boot with nothing to do may take longer
+METRICS = "/run/hsm-enrol/hsm-enrol.prom"
 TRIES = 5  # boots to measure: this host may be busy elsewhere
 # On EC2 the firmware names the instance, and a run with nothing to do need not ask anybody. A container has no
 # firmware, so the unit, and only the unit, is shown one.
@@ -58,11 +59,13 @@ def drift(site: Site) -> str:
     machine.boot()
     see_joined(site, machine)
     see_equal(machine.try_run("systemctl", "start", "hsm-enrol-check.service").returncode, 0, "check of a good host")
+    see("hsm_enrol_healthy 1\n" in machine.read(METRICS), "healthy 1 in the metrics")
     edited = machine.read(CONF).replace("HAOnly = 1", "HAOnly = 0")
     see(edited != machine.read(CONF), "HAOnly in Chrystoki.conf")
     machine.write(CONF, edited)
     see(machine.try_run("systemctl", "start", "hsm-enrol-check.service").returncode != 0, "the check failing")
     see_equal(machine.show("hsm-enrol-check.service", "ExecMainStatus"), "1", "exit status of the check")
+    see("hsm_enrol_healthy 0\n" in machine.read(METRICS), "healthy 0 in the metrics")
     site.party.stop()
     machine.reboot()
     see_joined(site, machine)
