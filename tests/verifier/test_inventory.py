@@ -74,22 +74,23 @@ def test_a_profile_that_iam_does_not_know_has_no_role(aws: Aws) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "reason", "detail"),
+    ("trouble", "detail", "alarm"),
     [
-        ({"throttle": 99}, "upstream_busy", "V9 throttled"),
-        ({"denied": {"DescribeInstances"}}, "upstream_busy", "V9 not_authorised"),
-        ({"fail": 99}, "upstream_busy", "V9 aws_error"),
+        ({"throttle": 99}, "V9 throttled", False),
+        ({"denied": {"DescribeInstances"}}, "V9 not_authorised", True),
+        ({"fail": 99}, "V9 aws_error", True),
     ],
 )
 def test_p13_each_way_of_not_knowing_has_its_own_word(
-    aws: Aws, trouble: dict[str, Any], reason: str, detail: str
+    aws: Aws, trouble: dict[str, Any], detail: str, *, alarm: bool
 ) -> None:
     request = request_of(aws.launch())
     for name, value in trouble.items():
         setattr(aws.api.faults, name, value)
     with pytest.raises(Refusal) as caught:
         Ec2Inventory(endpoint_url=aws.api.endpoint).look_up(request)
-    assert (caught.value.reason, caught.value.detail) == (reason, detail)
+    assert (caught.value.reason, caught.value.detail) == ("upstream_busy", detail)
+    assert caught.value.alarm is alarm  # what only an operator can mend is one
 
 
 def test_p4_an_instance_that_is_not_visible_yet_may_come_back(aws: Aws) -> None:
