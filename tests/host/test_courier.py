@@ -32,6 +32,7 @@ from hsm_enrol.errors import (
     VerifierUntrusted,
 )
 from hsm_enrol.host.courier import LATER, NOW, Courier, Outgoing
+from hsm_enrol.host.dial import wait_for_look_ups
 from hsm_enrol.host.retry import Deadline
 from hsm_enrol.host.rounds import MOST_AT_ONCE
 from hsm_enrol.settings import VerifierSettings
@@ -379,6 +380,20 @@ def test_a_name_that_nobody_knows_is_told_so(office: Office, monkeypatch: pytest
     with pytest.raises(VerifierUnreachable) as caught:
         office.courier("https://vp1.example", seconds=5).ask(Maker())
     assert caught.value.facts["error"] == "its name is not known here"
+
+
+def test_a_name_that_nobody_answers_for_is_waited_for_no_longer_than_a_connection(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: (answer.wait(20), [])[1])
+    began = time.monotonic()
+    with pytest.raises(VerifierUnreachable) as caught:
+        office.courier("https://vp1.example", seconds=1, patience=0.3, real=True).ask(Maker())
+    assert time.monotonic() - began < 3
+    assert caught.value.facts["error"] == "no connection in time"
+    answer.set()
+    wait_for_look_ups()
 
 
 def test_a_connection_that_is_never_made_is_told_so(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

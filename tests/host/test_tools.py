@@ -4,9 +4,11 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 
 from hsm_enrol.errors import Busy, ClientMissing, ToolFailed
 from hsm_enrol.host import tools
+from hsm_enrol.host.dial import look_up
 from hsm_enrol.host.lock import Lock
 from hsm_enrol.host.tools import ToolRun, run_tool
 
@@ -148,6 +151,18 @@ def test_who_asks_about_objects_after_the_pin_was_let_in(tool: Callable[[str], l
     first, last = run(tool(ask + 'input("PIN: ")'), pin=PIN), run(tool('input("PIN: ")\n' + ask), pin=PIN)
     assert (first.pin_sent, first.let_in) == (True, False)  # before the PIN it proves nothing
     assert (last.pin_sent, last.let_in) == (True, True)
+
+
+def test_a_tool_is_started_only_when_no_look_up_is_under_way(
+    tool: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: (answer.wait(20), [])[1])
+    with pytest.raises(TimeoutError):
+        look_up("vp.example", 443, 0.1)
+    threading.Timer(1.5, answer.set).start()
+    run(tool("print('done')"))
+    assert answer.is_set()
 
 
 def test_a_pause_in_the_middle_of_a_line_is_no_question(tool: Callable[[str], list[str]]) -> None:

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 import urllib3
 import urllib3.connection
 import urllib3.connectionpool
+import urllib3.exceptions
+
+from hsm_enrol.host.dial import dial
 
 from hsm_enrol.host.plain_requests import requests
 
@@ -135,7 +138,17 @@ class _TlsAdapter(requests.adapters.HTTPAdapter):
     def __init__(self, turn: Turn, context: ssl.SSLContext) -> None:
         class Connection(urllib3.connection.HTTPSConnection):
             def _new_conn(self) -> socket.socket:
-                return _Socket(super()._new_conn(), turn)  # bounds the proxy's answer to CONNECT; TLS comes on top
+                """Dial as urllib3 does, by one deadline; the socket bounds a proxy's answer too, TLS comes on top."""
+                seconds = turn.deadline.timeout(turn.deadline.seconds if self.timeout is None else self.timeout)
+                try:
+                    plain = dial(self._dns_host, self.port, seconds, self.socket_options or ())
+                except socket.gaierror as error:
+                    raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error
+                except TimeoutError as error:
+                    raise urllib3.exceptions.ConnectTimeoutError(self, "no connection in time") from error
+                except OSError as error:
+                    raise urllib3.exceptions.NewConnectionError(self, "no connection") from error
+                return _Socket(plain, turn)
 
         class Pool(urllib3.connectionpool.HTTPSConnectionPool):
             ConnectionCls = Connection

@@ -7,7 +7,9 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-PATIENCE = 5.0  # seconds for a connection, and again for the handshake
+from hsm_enrol.host.dial import dial
+
+PATIENCE = 5.0  # seconds for a name and a connection, and again for the handshake
 CERT_HAS_EXPIRED = 10  # X509_V_ERR_, openssl-verification-options(1)
 REFUSAL = 0.5  # seconds in which a server that does not want us says so
 
@@ -16,11 +18,10 @@ def certificate_until(url: str, context: ssl.SSLContext) -> float | None:
     """Give when the certificate of an `https:` address expires (Unix seconds); None where that cannot be seen."""
     parts = urlsplit(url)
     try:
-        with (
-            socket.create_connection((parts.hostname or "", parts.port or 443), timeout=PATIENCE) as plain,
-            context.wrap_socket(plain, server_hostname=parts.hostname) as secured,
-        ):
-            return expiry_of(secured.getpeercert() or {})
+        with dial(parts.hostname or "", parts.port or 443, PATIENCE) as plain:
+            plain.settimeout(PATIENCE)
+            with context.wrap_socket(plain, server_hostname=parts.hostname) as secured:
+                return expiry_of(secured.getpeercert() or {})
     except OSError:  # ssl.SSLError is one; why it failed is found out by asking in earnest
         return None
 
@@ -49,8 +50,9 @@ def knock(address: str, port: int, certificate: str, *, cert_file: str, key_file
         return False, "our own pair does not match" if same else "our own pair cannot be read"
     reached = False
     try:
-        with socket.create_connection((address, port), timeout=PATIENCE) as plain:
+        with dial(address, port, PATIENCE) as plain:
             reached = True
+            plain.settimeout(PATIENCE)
             with context.wrap_socket(plain) as secured:
                 secured.settimeout(REFUSAL)
                 return reached, "" if _stays(secured) else "it hangs up after the handshake"

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import field
 
 from hsm_enrol.errors import ClientMissing, ToolFailed
+from hsm_enrol.host.dial import wait_for_look_ups
 from hsm_enrol.host.folders import errno_name
 from hsm_enrol.shapes import dataclass
 
@@ -94,6 +95,8 @@ def _start(argv: Sequence[str], slave: int, env_conf: str | None, lock_fd: int |
     environment = {"PATH": PATH, "LC_ALL": "C", "TERM": "dumb"}
     if env_conf is not None:
         environment["ChrystokiConfigurationPath"] = env_conf
+
+    wait_for_look_ups()
 
     def in_the_child() -> None:
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)

@@ -1,0 +1,96 @@
+"""Knows how to open a TCP connection within a time that counts all of it: looking the name up, and every address.
+
+The C library looks names up for as long as resolv.conf says (5 s a server, twice over), whatever its caller's patience,
+and no signal ends that. So a name is looked up in a thread, which is left alone when time is over; an address needs
+none. Tools are started only when no such thread is left (`wait_for_look_ups`): between fork and exec runs our code.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+_NAME = "look-up"
+
+Option = tuple[int, int, int | bytes]
+"""What setsockopt takes."""
+
+
+def dial(host: str, port: int, seconds: float, options: Iterable[Option] = ()) -> socket.socket:
+    """Give a connection to the first address that takes it, with what is left of `seconds` as its time-out.
+
+    Raises TimeoutError when they are over, socket.gaierror, OSError.
+    """
+    ends = time.monotonic() + seconds
+    failed: OSError = ConnectionError("the name has no address")
+    for family, kind, protocol, _, address in look_up(host.strip("[]"), port, seconds):
+        plain = socket.socket(family, kind, protocol)
+        try:
+            for option in options:
+                plain.setsockopt(*option)
+            plain.settimeout(_left(ends))
+            plain.connect(address)
+        except OSError as error:
+            plain.close()
+            failed = error
+        except BaseException:
+            plain.close()
+            raise
+        else:
+            return plain
+    raise failed
+
+
+def look_up(host: str, port: int, seconds: float) -> list[tuple[Any, ...]]:
+    """Give what socket.getaddrinfo gives. Raises TimeoutError, and what it raises."""
+    answers: list[Any] = []
+    if _is_literal(host):
+        return _ask(host, port)
+
+    def ask() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the main thread's
+        try:
+            answers.append(_ask(host, port))
+        except BaseException as error:  # noqa: BLE001  raised by whoever waits
+            answers.append(error)
+
+    thread = threading.Thread(target=ask, name=_NAME, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not answers:
+        raise TimeoutError
+    if isinstance(answers[0], BaseException):
+        raise answers[0]
+    found: list[tuple[Any, ...]] = answers[0]
+    return found
+
+
+def wait_for_look_ups() -> None:
+    """Wait until the C library has given up all that we did not wait for."""
+    for thread in threading.enumerate():
+        if thread.name == _NAME:
+            thread.join()
+
+
+def _ask(host: str, port: int) -> list[tuple[Any, ...]]:
+    return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+
+def _is_literal(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):
+            socket.inet_pton(family, host)
+            return True
+    return False
+
+
+def _left(ends: float) -> float:
+    left = ends - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
