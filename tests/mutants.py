@@ -190,25 +190,27 @@ MUTANTS = (
     ),
     Mutant(
         "O5",
-        f"{VP}/ledger/rows.py",
+        f"{VP}/ledger/owner_rows.py",
         "instances.c.takeovers < MAX_TAKEOVERS,",
         "",
         "tests/verifier/test_ledger_events.py",
     ),
-    Mutant("O6", f"{VP}/ledger/rows.py", "grants.c.until > db_now(),", "", "tests/verifier/test_ledger_events.py"),
+    Mutant(
+        "O6", f"{VP}/ledger/grant_rows.py", "grants.c.until > db_now(),", "", "tests/verifier/test_ledger_events.py"
+    ),
     Mutant(
         "O7", f"{VP}/vault.py", "serials[-1]", "serials[0]", "tests/test_conformance.py tests/verifier/test_decide.py"
     ),
     Mutant(
         "LG1",
-        f"{VP}/ledger/rows.py",
+        f"{VP}/ledger/owner_rows.py",
         "    return made == 1\n",
         "    return made >= 0\n",
         "tests/verifier/test_ledger_races.py",
     ),
     Mutant(
         "LG2",
-        f"{VP}/ledger/rows.py",
+        f"{VP}/ledger/grant_rows.py",
         "grants.c.until > db_now(),",
         "grants.c.until > 0,",
         "tests/verifier/test_ledger_events.py",
@@ -216,7 +218,7 @@ MUTANTS = (
     Mutant("LG3", f"{VP}/ledger/store.py", "if found.get(name) != value:", "if False:", "tests/verifier/test_cli.py"),
     Mutant(
         "LG4",
-        f"{VP}/ledger/rows.py",
+        f"{VP}/ledger/owner_rows.py",
         "if not _BIND_KEY.count(tx, **pair) and not _KEEP_KEY.count(tx, **pair):",
         "if False:",
         "tests/verifier/test_ledger_events.py",
