@@ -130,11 +130,12 @@ def test_what_is_final_is_not_tried_again_by_restart() -> None:
 
 
 def test_systemd_waits_longer_than_the_agent_does() -> None:
-    from hsm_enrol.settings import ImdsSettings, _span
+    from hsm_enrol.setting_values import as_span
+    from hsm_enrol.settings import ImdsSettings
 
     setting = next(line for line in lines("hsm-enrol.service") if line.startswith("TimeoutStartSec="))
     deadlines = ImdsSettings().deadline + 600  # VerifierSettings.deadline, which has required neighbours
-    assert _span(setting.partition("=")[2]) > deadlines
+    assert as_span(setting.partition("=")[2]) > deadlines
 
 
 def test_the_example_firewall_is_one_that_nft_takes() -> None:
