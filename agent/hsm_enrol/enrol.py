@@ -18,10 +18,10 @@ from hsm_enrol.host.observe import gid_of
 from hsm_enrol.host.preflight import preflight
 from hsm_enrol.host.state import Owner
 from hsm_enrol.install import Wanted, install
-from hsm_enrol.join import UNSPENT, PinUse
 from hsm_enrol.mend import mend
 from hsm_enrol.model import Desired
 from hsm_enrol.pin_memory import memory_of, no_pin, pin_use
+from hsm_enrol.pin_use import UNSPENT, PinUse
 from hsm_enrol.receipts import due_for, settle_due, tell_failed
 from hsm_enrol.record import Record, desired_from_bundle, without_secrets
 from hsm_enrol.shapes import dataclass

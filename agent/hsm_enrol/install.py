@@ -22,12 +22,14 @@ from hsm_enrol.host.ntls import explained, knock_at_all
 from hsm_enrol.host.site import LOOKS, Site, understood
 from hsm_enrol.host.state import STATE
 from hsm_enrol.host.voice import Voice
-from hsm_enrol.join import Join, PinUse, plain
+from hsm_enrol.join import Join
 from hsm_enrol.model import Desired, Need, PutFile, SetMode, Step, describe
+from hsm_enrol.pin_use import PinUse
 from hsm_enrol.plan import Former, leftovers
 from hsm_enrol.proof import Proof, prove
 from hsm_enrol.record import SHARED, Record
 from hsm_enrol.shapes import dataclass
+from hsm_enrol.tool_runs import plain
 from hsm_enrol.witness import Row, look
 
 

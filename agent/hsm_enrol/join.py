@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import field
 
 from hsm_enrol import chrystoki, luna, plan
-from hsm_enrol.errors import ClientMissing, EnrolError, NoSlots, PinRefused, ToolFailed, ToolTimeout
+from hsm_enrol.errors import EnrolError, NoSlots, PinRefused, ToolFailed, ToolTimeout
 from hsm_enrol.host import files, signals
 from hsm_enrol.host.act import Bench, Hand, pin_state
 from hsm_enrol.host.conf_file import read_conf
@@ -22,48 +21,10 @@ from hsm_enrol.host.state import SERVER_PEM
 from hsm_enrol.host.tools import ToolRun
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.model import Desired, RunTool, Seen, Server, Step
+from hsm_enrol.pin_use import PinUse
 from hsm_enrol.plan import Former
 from hsm_enrol.shapes import dataclass
-
-UNSPENT = "untried"
-
-
-@dataclass(slots=True, kw_only=True)
-class PinUse:
-    """The PIN for this run, and what is known of it. `value` None: there is none.
-
-    `usable`: tools may try it here; `deliverable`: proved elsewhere or here before, so applications may have it.
-    `before_try` makes the memory of the try safe on disk (and, on a trial, tells the verifier); `after_try` notes how
-    it went. Neither is undone with the rest: a spent try cannot be.
-    """
-
-    id: str | None
-    value: bytearray | None = field(repr=False)
-    state: str
-    usable: bool
-    deliverable: bool
-    before_try: Callable[[], None] = field(repr=False)
-    after_try: Callable[[str], None] = field(repr=False)
-    begun: bool = field(default=False, init=False)
-
-    def begin(self) -> str:
-        """Note the try on disk before it is made; give the state before it.
-
-        Before each tool: that one member took the PIN says nothing of the next. From here on it counts as tried, for
-        a tool that damages the conf, a signal or a power cut may end the run in the middle.
-        """
-        if not self.begun:
-            self.before_try()
-            self.begun = True
-        else:
-            self.after_try("tried")
-        before, self.state = self.state, "tried"
-        return before
-
-    def end(self, reached: str) -> None:
-        """Note how it went."""
-        self.state = reached
-        self.after_try(reached)
+from hsm_enrol.tool_runs import fault_of, plain, show_groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,49 +201,3 @@ def _listening(bench: Bench, objects: list[str]) -> Callable[[str], str | None]:
         return kind
 
     return question
-
-
-RunPlain = Callable[[RunTool], ToolRun]
-"""Runs a tool that takes no PIN to its end. Raises ToolTimeout, ClientMissing, ToolFailed."""
-
-
-def plain(run: RunPlain, bench: Bench) -> RunPlain:
-    """Give `run` with a time-out as an error."""
-
-    def ran_to_its_end(step: RunTool) -> ToolRun:
-        ran = run(step)
-        if ran.timed_out:
-            raise ToolTimeout(tool=step.tool, command=bench.verb(step), seconds=round(bench.timeout))
-        return ran
-
-    return ran_to_its_end
-
-
-def show_groups(run: RunPlain, label: str) -> tuple[str, ToolRun] | None:
-    """Show the groups in the first of the client's languages that it understands; None when it knows none of them.
-
-    A usage text means "try the next" and spends no PIN.
-    """
-    for dialect in luna.DIALECTS:
-        try:
-            ran = run(RunTool(tool=luna.program(dialect), words=luna.show(dialect, label)))
-        except ClientMissing:
-            continue
-        if not luna.is_usage(ran.output):
-            return dialect, ran
-    return None
-
-
-def fault_of(ran: ToolRun, *, done: bool) -> str:
-    """Say in a fixed word how a tool failed; never a part of its output."""
-    if ran.asked and not ran.pin_sent:
-        return "it asks for a PIN that it may not have"
-    if ran.asked_again:
-        return "it asked for the PIN a second time"
-    if ran.status is None:
-        return "it was killed"
-    if luna.is_error(ran.output):
-        return "it prints an error"
-    if ran.status:
-        return f"exit status {ran.status}"
-    return "its answer is not understood" if done else "it left no trace in the conf"

@@ -9,7 +9,7 @@ from hsm_enrol.at_work import Host
 from hsm_enrol.errors import PinRefused
 from hsm_enrol.host import files, state
 from hsm_enrol.host.state import Owner
-from hsm_enrol.join import UNSPENT, PinUse
+from hsm_enrol.pin_use import UNSPENT, PinUse
 from hsm_enrol.receipts import due_after_try, tell_trying
 from hsm_enrol.record import PATH as RECORD
 from hsm_enrol.record import PinMemory, Record

@@ -8,9 +8,9 @@ from hsm_enrol import luna
 from hsm_enrol.errors import NoSlots, NotProven
 from hsm_enrol.host.ntls import Knock
 from hsm_enrol.host.voice import Voice
-from hsm_enrol.join import RunPlain, show_groups
 from hsm_enrol.model import Desired, RunTool
 from hsm_enrol.shapes import dataclass
+from hsm_enrol.tool_runs import RunPlain, show_groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,10 @@ from hsm_enrol.host.act import Bench
 from hsm_enrol.host.folders import below
 from hsm_enrol.host.site import Site, understood
 from hsm_enrol.host.tools import ToolRun, run_tool
-from hsm_enrol.join import plain, show_groups
 from hsm_enrol.model import Desired, Need, RunTool, der_of, describe
 from hsm_enrol.record import Record
 from hsm_enrol.shapes import dataclass
+from hsm_enrol.tool_runs import plain, show_groups
 from hsm_enrol.wire.certificate import read_certificate
 
 SOON = 30  # days before an expiry is worth a warning

@@ -12,8 +12,8 @@ from hsm_enrol.host.lock import Lock
 from hsm_enrol.host.site import Site
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.install import Wanted, install
-from hsm_enrol.join import PinUse
 from hsm_enrol.model import Desired
+from hsm_enrol.pin_use import PinUse
 from hsm_enrol.plan import NOTHING
 from hsm_enrol.record import Record, desired_from_bundle
 from hsm_enrol.settings import LunaSettings, Settings, VerifierSettings

@@ -85,7 +85,7 @@ def test_while_the_editor_joins_and_after_its_last_word(
 
 def test_after_a_kill_it_is_the_same(host: PlayedHost) -> None:
     before = host.conf
-    assert killed(host, "before", "hsm_enrol.join:show_groups")
+    assert killed(host, "before", "hsm_enrol.tool_runs:show_groups")
     edit(host, "another section")
     host.at_rest()
     is_kept(host, "another section", before)

@@ -19,7 +19,6 @@ import urllib3.connectionpool
 import urllib3.exceptions
 
 from hsm_enrol.host.dial import dial
-
 from hsm_enrol.host.plain_requests import requests
 
 if TYPE_CHECKING:
