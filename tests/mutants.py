@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 WIRE, VP = "agent/hsm_enrol/wire", "verifier/hsm_verifier"
 STRICT, DECIDE, TAKE = f"{WIRE}/strict.py", f"{VP}/decide.py", f"{VP}/ledger/take.py"
+CHECKS = f"{VP}/request_checks.py"
 
 
 NONE_CHOSEN = 5  # pytest's exit status
@@ -92,7 +93,7 @@ MUTANTS = (
         "",
         "tests/wire/test_assertion.py tests/test_conformance.py",
     ),
-    Mutant("V4", DECIDE, "if world.keys.choose(request.trust) is None:", "if False:", "tests/verifier/test_decide.py"),
+    Mutant("V4", CHECKS, "if world.keys.choose(request.trust) is None:", "if False:", "tests/verifier/test_decide.py"),
     Mutant(
         "V5",
         f"{VP}/evidence/iid.py",
@@ -100,7 +101,7 @@ MUTANTS = (
         "pass",
         "tests/verifier/test_evidence.py tests/test_conformance.py",
     ),
-    Mutant("V6", DECIDE, "    if differs:\n", "    if False:\n", "tests/verifier/test_decide.py"),
+    Mutant("V6", CHECKS, "    if differs:\n", "    if False:\n", "tests/verifier/test_decide.py"),
     Mutant(
         "V7",
         DECIDE,

@@ -36,7 +36,7 @@ from hsm_enrol.wire.assertion import Assertion, verify_assertion
 from hsm_enrol.wire.bundle import Bundle, Server
 from hsm_enrol.wire.keys import PublicJwk, generate_key, private_from_pem
 from hsm_enrol.wire.messages import ASSERTION_TYPE, MAX_ANSWER
-from hsm_verifier import app, decide, policy, policy_checks
+from hsm_verifier import app, decide, policy, policy_checks, request_checks
 from hsm_verifier.evidence import caller_identity, iid
 from hsm_verifier.evidence.caller_identity import CallerIdentity, StsClient
 from hsm_verifier.inventory import ec2
@@ -118,7 +118,7 @@ def alarms(site: Site) -> list[dict[str, Any]]:
 
 
 def test_a1_an_insider_who_can_read_every_field_gets_nothing(attacked: Attacked) -> None:
-    attacked.without(decide, "LEVELS", Alike)
+    attacked.without(request_checks, "LEVELS", Alike)
     victim = attacked.launch()
     insider = victim.with_another_key()
     attacked.outcome(went_through=served(insider, insider.request(identity_role=None, iid=None)))
@@ -142,7 +142,7 @@ def test_a2_an_insider_who_names_a_session_like_the_victim_gets_nothing(attacked
 
 
 def test_a3_a_copied_identity_document_alone_releases_nothing(attacked: Attacked) -> None:
-    attacked.without(decide, "LEVELS", Alike)
+    attacked.without(request_checks, "LEVELS", Alike)
     victim = attacked.launch()
     thief = victim.with_another_key()
     attacked.outcome(went_through=served(thief, thief.request(identity_role=None)))
@@ -458,7 +458,7 @@ def test_a16_a_certificate_and_a_key_that_are_no_pair_are_refused(attacked: Atta
 
 
 def test_a17_the_strong_proof_cannot_be_left_out(attacked: Attacked) -> None:
-    attacked.without(decide, "LEVELS", Alike)
+    attacked.without(request_checks, "LEVELS", Alike)
     subject = attacked.launch()
     attacked.outcome(went_through=served(subject, subject.request(identity_role=None)))
 

@@ -10,7 +10,7 @@ import pytest
 from hsm_enrol.errors import WireError
 from hsm_enrol.host import courier, retry
 from hsm_enrol.wire import answer, assertion, bundle, jws, keys, messages, pairs, receipt, seal, strict, sts
-from hsm_verifier import app, decide, nonce, refusal
+from hsm_verifier import app, decide, nonce, refusal, request_checks
 from hsm_verifier.cli import serve
 from hsm_verifier.evidence import caller_identity, iid, sts_lines
 from hsm_verifier.ledger import desk, gate, rows, sightings
@@ -230,7 +230,7 @@ def test_numbers_are_those_of_the_table() -> None:
         "largest integer": strict.MAX_INT,
         "age of a nonce, seconds": nonce.LIFE,
         "nonce ahead of the clock, seconds": nonce.AHEAD,
-        "amz-date from the clock, seconds": decide.CLOCK_SKEW,
+        "amz-date from the clock, seconds": request_checks.CLOCK_SKEW,
         "requests a minute per instance id": serve.ASKS_PER_MINUTE,
         "STS: connect, seconds": sts_lines.CONNECT_SECONDS,
         "STS: in all, seconds": caller_identity.TOTAL_SECONDS,

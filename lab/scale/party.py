@@ -19,7 +19,6 @@ from hsm_enrol.wire.assertion import Assertion
 from hsm_enrol.wire.keys import generate_key
 from hsm_verifier.answer_keys import AnswerKeys
 from hsm_verifier.audit import Audit, Fact, Head
-from hsm_verifier.decide import World
 from hsm_verifier.evidence.iid import Documents
 from hsm_verifier.inventory.clients import Clients
 from hsm_verifier.inventory.ec2 import Ec2Inventory, facts_of
@@ -32,6 +31,7 @@ from hsm_verifier.policy_file import load_policy
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.service import Reply, Service
 from hsm_verifier.vault import Vault
+from hsm_verifier.world import World
 from lab.bench.site import make_bundle
 from lab.scale.cloud import ACCOUNT, REGION, ROLE, Cloud
 from lab.scale.simulation import Cpu, Seats, Simulation

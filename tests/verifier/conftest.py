@@ -12,12 +12,12 @@ from sqlalchemy import inspect
 from hsm_enrol.wire.keys import generate_key
 from hsm_verifier.answer_keys import AnswerKeys
 from hsm_verifier.audit import Audit
-from hsm_verifier.decide import World
 from hsm_verifier.ledger.schema import metadata
 from hsm_verifier.ledger.store import Store, sqlite_url
 from hsm_verifier.limits import Buckets
 from hsm_verifier.nonce import Nonces
 from hsm_verifier.vault import Vault
+from hsm_verifier.world import World
 from lab.openbao import OpenBao
 from lab.postgres import Postgres, find_programs
 from tests.verifier.party import AUDIENCE, NONCE_KEY, NOW, Party, PlayedAws, PlayedPolicy, make_bundle

@@ -20,11 +20,11 @@ from hsm_enrol.wire.receipt import Receipt, sign_receipt
 from hsm_enrol.wire.seal import SealPrivateKey
 from hsm_enrol.wire.strict import b64u_encode
 from hsm_verifier.audit import Audit
-from hsm_verifier.decide import World
 from hsm_verifier.evidence.iid import Document
 from hsm_verifier.inventory.facts import Facts
 from hsm_verifier.policy import Group, Mismatch, Verdict
 from hsm_verifier.refusal import Refusal
+from hsm_verifier.world import World
 
 AUDIENCE = "hsm-enrol:test"
 NONCE_KEY = bytes(range(32))

@@ -9,13 +9,13 @@ from pathlib import Path
 from hsm_verifier.answer_keys import AnswerKeys
 from hsm_verifier.audit import Audit
 from hsm_verifier.cli.common import nonce_key_of, open_store, open_vault
-from hsm_verifier.decide import World
 from hsm_verifier.limits import Buckets
 from hsm_verifier.nonce import Nonces
 from hsm_verifier.server import serve, tls_context
 from hsm_verifier.service import Service
 from hsm_verifier.settings import load_settings, parse_listen
 from hsm_verifier.sockets import listening_sockets
+from hsm_verifier.world import World
 from tests.verifier.party import PlayedAws, PlayedPolicy
 
 

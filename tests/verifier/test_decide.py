@@ -10,7 +10,7 @@ from hsm_enrol.wire.answer import open_answer, verify_answer
 from hsm_enrol.wire.assertion import Assertion, IdentityRole, sign_assertion
 from hsm_enrol.wire.keys import PublicJwk, generate_key
 from hsm_enrol.wire.seal import SealPrivateKey
-from hsm_verifier.decide import Trail, decide
+from hsm_verifier.decide import decide
 from hsm_verifier.ledger import desk
 from hsm_verifier.ledger.receipts import Note, note
 from hsm_verifier.ledger.schema import db_now, sightings
@@ -18,6 +18,7 @@ from hsm_verifier.ledger.sightings import VISIBLE_WITHIN
 from hsm_verifier.policy import Verdict
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.vault import VaultError
+from hsm_verifier.world import Trail
 from tests.verifier.party import DOCUMENT, INSTANCE, NOW, PIN, WEB, Asker, Party, differs, make_bundle
 
 SOURCE = "192.0.2.7"

@@ -6,86 +6,35 @@ that fails raises Refusal. Before V8 has passed the asker is a stranger and hear
 
 from __future__ import annotations
 
-import calendar
-import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hsm_enrol.errors import WireError
 from hsm_enrol.wire.answer import make_answer
-from hsm_enrol.wire.assertion import Assertion, verify_assertion
 from hsm_enrol.wire.strict import dump_json
 from hsm_verifier.ledger import known as ledger_known
 from hsm_verifier.ledger import sightings
-from hsm_verifier.ledger.known import Known
 from hsm_verifier.ledger.rows import Claim
-from hsm_verifier.ledger.sightings import Waits
 from hsm_verifier.ledger.take import Held, Taken, confirm_have, take
-from hsm_verifier.policy import LEVELS
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.remembered import Remembered
+from hsm_verifier.request_checks import (
+    about,
+    check_document,
+    check_evidence,
+    check_kem,
+    check_pending_time,
+    check_request,
+    parse,
+)
 from hsm_verifier.vault import Bundles, Entry, VaultError
+from hsm_verifier.world import Case, Trail, World
 
 if TYPE_CHECKING:
-    import random
-    from collections.abc import Callable
-
-    from hsm_verifier.answer_keys import AnswerKeys
-    from hsm_verifier.audit import Fact
-    from hsm_verifier.evidence.iid import Document
+    from hsm_enrol.wire.assertion import Assertion
     from hsm_verifier.inventory.facts import Facts
-    from hsm_verifier.ledger.store import Store
-    from hsm_verifier.limits import Buckets
-    from hsm_verifier.nonce import Nonces
+    from hsm_verifier.ledger.known import Known
     from hsm_verifier.policy import Group
-    from hsm_verifier.ports import Documents, Inventory, Policy, Sts
 
-CLOCK_SKEW = 300.0  # V4: seconds that amz-date may differ from this party's clock
 HOLD = (15.0, 45.0)  # V13: Retry-After is drawn from here, so that a held fleet does not come back at once
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """All that decisions need beside the request itself. `clock` is Unix seconds; `asks` limits each instance id."""
-
-    audience: str
-    policy: Policy
-    store: Store
-    vault: Bundles
-    nonces: Nonces
-    keys: AnswerKeys
-    sts: Sts
-    inventory: Inventory
-    documents: Documents
-    asks: Buckets
-    clock: Callable[[], float]
-    rng: random.Random
-
-
-@dataclass(slots=True)
-class Trail:
-    """What became known while deciding: for the audit line, and whether the asker may hear more than a stranger."""
-
-    proved: bool = False
-    alarm: bool = False
-    facts: dict[str, Fact] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One request and what was found out about it offline."""
-
-    request: Assertion
-    source: str
-    shown: str
-    document: Document | None
-    known: Known | None
-    waits: Waits | None
-
-    @property
-    def first_time(self) -> bool:
-        """Tell whether the instance has no slot of any serial, so that V11 and V12 are enforced (O4)."""
-        return self.known is None
 
 
 def decide(body: bytes, source: str, world: World, trail: Trail) -> bytes:
@@ -113,83 +62,6 @@ def decide(body: bytes, source: str, world: World, trail: Trail) -> bytes:
     group = judge(case, facts, level, world, trail)
     entry = bundle_of(group.bundle_name, world.vault)
     return answer_claim(case, make_claim(case, facts, level, group, entry), world, trail)
-
-
-def parse(body: bytes) -> Assertion:
-    """V2, V3: strict parse, signature by `cnf`, seal key proven usable."""
-    try:
-        return verify_assertion(body)
-    except WireError as error:
-        strange = error.what.endswith((".eat_profile", ".kem"))
-        reason = "too_large" if error.rule == "V1" else "unsupported" if strange else "malformed"
-        raise Refusal(reason, f"V2 {error.rule} {error.what}") from None
-
-
-def about(request: Assertion) -> dict[str, Fact]:
-    """Give what the audit keeps of a request: names and ids, no evidence."""
-    return {
-        "instance": request.sub,
-        "account": request.instance.account_id,
-        "region": request.instance.region,
-        "jti": request.jti,
-        "owner": request.cnf.thumbprint,
-        "why": request.reason,
-        "have": request.have,
-        "pin": request.pin,
-    }
-
-
-def check_request(request: Assertion, world: World) -> str:
-    """V4: what can be told from the request and the policy alone. Gives the level of the evidence shown."""
-    now = world.clock()
-    if request.aud != world.audience:
-        raise Refusal("unsupported", "V4 audience")
-    world.nonces.check(request.eat_nonce, now)
-    role = request.identity_role
-    shown = "identity-role" if role else "iid" if request.iid else "fields"
-    lowest = world.policy.lowest_level(request.instance.account_id, request.instance.region)
-    if lowest is None:
-        raise Refusal("evidence_invalid", "V4 account_or_region")
-    if LEVELS.index(shown) < LEVELS.index(lowest):
-        raise Refusal("evidence_missing", f"V4 {shown}_below_{lowest}")
-    if role is not None:
-        if role.region != request.instance.region:
-            raise Refusal("evidence_invalid", "V4 role_region")
-        if abs(_unix(role.amz_date) - now) > CLOCK_SKEW:
-            raise Refusal("clock_skew", "V4 amz_date")
-    if world.keys.choose(request.trust) is None:
-        raise Refusal("unsupported", "V4 trust")
-    return shown
-
-
-def check_document(request: Assertion, shown: str, world: World) -> Document | None:
-    """V5, V6: AWS's signature over the identity document, and the claims equal it.
-
-    A document is looked at when the region's certificate is here, or when nothing stronger was shown.
-    """
-    region = request.instance.region
-    if request.iid is None or (shown == "identity-role" and not world.documents.knows(region)):
-        return None
-    document = world.documents.verify(request.iid, region)
-    claims = request.instance
-    pairs = {
-        "instance_id": (document.instance_id, request.sub),
-        "account_id": (document.account_id, claims.account_id),
-        "region": (document.region, region),
-        "image_id": (document.image_id, claims.image_id),
-        "instance_type": (document.instance_type, claims.instance_type),
-        "private_ip": (document.private_ip, claims.local_ipv4),
-    }
-    differs = tuple(name for name, (said, claimed) in pairs.items() if said != claimed)
-    if differs:
-        raise Refusal("evidence_invalid", "V6 document_differs", mismatches=differs)
-    return document
-
-
-def check_pending_time(document: Document | None, known: Known | None) -> None:
-    """V6: a document older than one already seen is a replay."""
-    if document and known and known.pending_time is not None and document.pending_time < known.pending_time:
-        raise Refusal("evidence_invalid", "V6 document_older_than_stored", alarm=True)
 
 
 def answer_known(case: Case, world: World, trail: Trail) -> bytes | None:
@@ -271,20 +143,6 @@ def judge(case: Case, facts: Facts, level: str, world: World, trail: Trail) -> G
     return group
 
 
-def check_evidence(group: Group, level: str, *, document: bool) -> None:
-    """V10: the group's own level, and whether it demands the identity document."""
-    if LEVELS.index(level) < LEVELS.index(group.level):
-        raise Refusal("evidence_missing", f"V10 {level}_below_{group.level}")
-    if group.demand_iid and not document:
-        raise Refusal("evidence_missing", "V10 iid_demanded")
-
-
-def check_kem(group: Group, kem: str) -> None:
-    """V10: the group accepts this way of sealing."""
-    if kem not in group.kems:
-        raise Refusal("unsupported", "V10 kem")
-
-
 def bundle_of(name: str, bundles: Bundles) -> Entry:
     """V14, O7: the current bundle of that name, whatever an earlier try got."""
     entry = bundles.current(name)
@@ -339,14 +197,6 @@ def _seal(request: Assertion, serial: int, world: World, *, bundle: bytes | None
     if key is None:
         raise Refusal("unsupported", "V4 trust")
     return make_answer(request, serial=serial, iat=int(world.clock()), bundle=bundle, trial=trial, key=key)
-
-
-def _unix(amz_date: str) -> float:
-    """Give the Unix seconds of an ISO basic UTC date; one that no calendar has is out of any window."""
-    try:
-        return calendar.timegm(time.strptime(amz_date, "%Y%m%dT%H%M%SZ"))
-    except ValueError:
-        return float("-inf")
 
 
 def translate(error: VaultError) -> Refusal:

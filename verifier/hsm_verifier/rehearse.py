@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hsm_verifier.decide import check_evidence, check_kem
 from hsm_verifier.policy import LEVELS, Policy
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.remembered import Remembered
+from hsm_verifier.request_checks import check_evidence, check_kem
 
 POLICYS_CHECKS = ("V10", "V11", "V12")
 

@@ -19,11 +19,12 @@ from hsm_enrol.wire.keys import PublicJwk
 from hsm_enrol.wire.messages import ANSWER_TYPE, JSON_TYPE, PROBLEM_TYPE, Challenge, Problem
 from hsm_enrol.wire.receipt import Receipt, verify_receipt
 from hsm_verifier.counts import Counts
-from hsm_verifier.decide import Trail, World, decide, translate
+from hsm_verifier.decide import decide, translate
 from hsm_verifier.ledger.receipts import Note, note, owner_jwk
 from hsm_verifier.nonce import LIFE
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.vault import VaultError
+from hsm_verifier.world import Trail, World
 
 if TYPE_CHECKING:
     from hsm_verifier.audit import Audit

@@ -11,12 +11,13 @@ from typing import Any
 
 from hsm_enrol.wire.seal import KEMS
 from hsm_verifier.cli.common import CliError, open_vault, settings_of, with_config
-from hsm_verifier.decide import bundle_of, check_evidence, check_kem
+from hsm_verifier.decide import bundle_of
 from hsm_verifier.facts_file import FactsError, Supposed, load_facts
 from hsm_verifier.outside import open_policy
 from hsm_verifier.policy import LEVELS, Examined, Policy
 from hsm_verifier.policy_file import load_policy
 from hsm_verifier.refusal import Refusal
+from hsm_verifier.request_checks import check_evidence, check_kem
 from hsm_verifier.vault import Bundles, VaultError
 
 FORBIDDEN_STATES = ("shutting-down", "stopping", "stopped", "terminated")

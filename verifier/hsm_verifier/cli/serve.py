@@ -16,7 +16,6 @@ from hsm_verifier.admin.open import open_admin
 from hsm_verifier.answer_keys import AnswerKeys
 from hsm_verifier.audit import Audit, last_taken
 from hsm_verifier.cli.common import CliError, nonce_key_of, open_store, open_vault, settings_of, with_config
-from hsm_verifier.decide import World
 from hsm_verifier.ledger import restored
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.limits import Buckets
@@ -27,6 +26,7 @@ from hsm_verifier.server import serve, tls_context
 from hsm_verifier.service import Service
 from hsm_verifier.settings import Settings, parse_listen
 from hsm_verifier.sockets import listening_sockets
+from hsm_verifier.world import World
 
 ASKS_PER_MINUTE = 6  # V8
 ADMIN_CONNECTIONS = 2  # as many as it has threads
