@@ -8,43 +8,41 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import secrets
-import stat
-from contextlib import contextmanager, suppress
-from dataclasses import field
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from hsm_enrol.errors import CannotTell, CannotWrite, UnsafeFile
-from hsm_enrol.host.folders import errno_name, open_folder
-from hsm_enrol.shapes import dataclass
+from hsm_enrol.errors import CannotTell
+from hsm_enrol.host.folders import errno_name, open_folder, writing
+from hsm_enrol.host.looks import ACL, Looks, looks_at, looks_of, open_regular, read_xattrs, set_looks
+from hsm_enrol.host.removal import OURS, drop_file, remove_file, sweep, wipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-OURS = re.compile(r"\.hsm-enrol\.[0-9a-f]{8}\Z")
-ACL = "system.posix_acl_access"
-_IGNORED = {errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA}
-_BLOCK = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looks:
-    """What a file has beside its bytes: permission bits, owner, and the extended attributes worth keeping."""
-
-    mode: int
-    uid: int
-    gid: int
-    xattrs: Mapping[str, bytes] = field(default_factory=dict)
-
-
-@contextmanager
-def _writing(path: str) -> Iterator[None]:
-    """Translate the kernel's refusals, once, into an error that names the path."""
-    try:
-        yield
-    except OSError as error:
-        raise CannotWrite(path=path, error=errno_name(error)) from error
+__all__ = [
+    "ACL",
+    "OURS",
+    "Looks",
+    "drop_file",
+    "fsync_file",
+    "fsync_folder",
+    "link_at",
+    "looks_at",
+    "looks_of",
+    "make_folder",
+    "make_temp",
+    "open_regular",
+    "put_file",
+    "put_link",
+    "read_file",
+    "read_xattrs",
+    "remove_file",
+    "set_looks",
+    "set_mode",
+    "sweep",
+    "wipe",
+]
 
 
 def put_file(
@@ -66,7 +64,7 @@ def put_file(
     Raises CannotWrite, UnsafeFolder, UnsafeFile (a link, or nothing a rename may replace).
     """
     name = os.path.basename(path)
-    with _writing(path), open_folder(os.path.dirname(path), root, private=private) as folder:
+    with writing(path), open_folder(os.path.dirname(path), root, private=private) as folder:
         old = looks_at(folder, name, path)
         keep = xattrs if xattrs is not None else old.xattrs if old else {}
         looks = Looks(
@@ -112,85 +110,9 @@ def make_temp(folder: int, content: bytes, looks: Looks) -> str:
     return name
 
 
-def set_looks(descriptor: int, looks: Looks) -> None:
-    """Give an open file its owner, permission bits and attributes; what already fits is not touched.
-
-    The owner first (chown drops set-id bits), the ACL last; as it moves mode bits, they are looked at once more. A file
-    system without attributes, or a policy against them, is no failure.
-    """
-    status = os.fstat(descriptor)
-    if (status.st_uid, status.st_gid) != (looks.uid, looks.gid):
-        os.fchown(descriptor, looks.uid, looks.gid)
-    if stat.S_IMODE(status.st_mode) != looks.mode:
-        os.fchmod(descriptor, looks.mode)
-    for name in sorted(looks.xattrs, key=lambda name: (name == ACL, name)):
-        try:
-            os.setxattr(descriptor, name, looks.xattrs[name])
-        except OSError as error:
-            if error.errno not in _IGNORED:
-                raise
-    if stat.S_IMODE(os.fstat(descriptor).st_mode) != looks.mode:
-        os.fchmod(descriptor, looks.mode)
-
-
-def read_xattrs(descriptor: int) -> dict[str, bytes]:
-    """Read the attributes that a replacement must carry on: SELinux label, ACL, `user.*`.
-
-    Not `security.ima` and `security.evm` (they sign the old bytes), not `security.capability`.
-    """
-    found = {}
-    try:
-        for name in os.listxattr(descriptor):
-            if name in {"security.selinux", ACL} or name.startswith("user."):
-                found[name] = os.getxattr(descriptor, name)
-    except OSError as error:
-        if error.errno not in _IGNORED:
-            raise
-    return found
-
-
-def open_regular(folder: int, name: str, path: str, flags: int = os.O_RDONLY) -> int | None:
-    """Open a regular file in `folder` without following a link or waiting for a pipe; None when nothing is there.
-
-    Raises UnsafeFile for anything else than a regular file, OSError.
-    """
-    try:
-        descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise UnsafeFile(path=path, what="a symbolic link") from error
-        if error.errno in {errno.EISDIR, errno.ENXIO}:
-            raise UnsafeFile(path=path, what="not a regular file") from error
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise UnsafeFile(path=path, what="not a regular file")
-    return descriptor
-
-
-def looks_of(descriptor: int) -> Looks:
-    """Read an open file's looks. Raises OSError."""
-    status = os.fstat(descriptor)
-    mode = stat.S_IMODE(status.st_mode)
-    return Looks(mode=mode, uid=status.st_uid, gid=status.st_gid, xattrs=read_xattrs(descriptor))
-
-
-def looks_at(folder: int, name: str, path: str) -> Looks | None:
-    """Read a file's looks; None when nothing is there. Raises UnsafeFile, OSError."""
-    descriptor = open_regular(folder, name, path)
-    if descriptor is None:
-        return None
-    try:
-        return looks_of(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def set_mode(path: str, *, mode: int, uid: int, gid: int, root: str = "") -> None:
     """Mend permission bits and owner by descriptor; the bytes are not touched. Raises CannotWrite, UnsafeFile."""
-    with _writing(path), open_folder(os.path.dirname(path), root) as folder:
+    with writing(path), open_folder(os.path.dirname(path), root) as folder:
         descriptor = open_regular(folder, os.path.basename(path), path)
         if descriptor is None:
             raise FileNotFoundError(errno.ENOENT, "gone", path)
@@ -201,55 +123,9 @@ def set_mode(path: str, *, mode: int, uid: int, gid: int, root: str = "") -> Non
             os.close(descriptor)
 
 
-def drop_file(path: str, *, root: str = "") -> None:
-    """Remove a file for good: zeros over its bytes, fsync, unlink, fsync of the folder. Nothing there is fine.
-
-    The zeros are for image snapshots, which copy free blocks; on copy-on-write file systems they promise nothing.
-    Raises CannotWrite, UnsafeFolder, UnsafeFile.
-    """
-    with _writing(path):
-        try:
-            with open_folder(os.path.dirname(path), root) as folder:
-                if looks_at(folder, os.path.basename(path), path) is not None:
-                    wipe(folder, os.path.basename(path))
-                    os.fsync(folder)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-
-
-def remove_file(path: str, *, root: str = "") -> None:
-    """Unlink a file that holds no secret; nothing there is fine. Whole or gone: it is never seen as zeros.
-
-    Raises CannotWrite, UnsafeFolder.
-    """
-    absent_is_fine = suppress(FileNotFoundError, NotADirectoryError)
-    with _writing(path), absent_is_fine, open_folder(os.path.dirname(path), root) as folder:
-        os.unlink(os.path.basename(path), dir_fd=folder)
-        os.fsync(folder)
-
-
-def wipe(folder: int, name: str) -> None:
-    """Overwrite a regular file of ours with zeros, then unlink it. One with a second name is only unlinked.
-
-    A full, failing or read-protected file must not keep its name alive, so only the unlink can fail: OSError.
-    """
-    with suppress(OSError, UnsafeFile):
-        descriptor = open_regular(folder, name, name, os.O_WRONLY)
-        if descriptor is not None:
-            try:
-                status = os.fstat(descriptor)
-                left = status.st_size if status.st_nlink == 1 else 0
-                while left > 0:
-                    left -= os.write(descriptor, bytes(min(left, _BLOCK)))
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    os.unlink(name, dir_fd=folder)
-
-
 def make_folder(path: str, *, root: str = "", mode: int = 0o755) -> None:
     """Make one folder of ours, inside an existing one; already there is fine. Raises as put_file does."""
-    with _writing(path), open_folder(os.path.dirname(path), root) as parent:
+    with writing(path), open_folder(os.path.dirname(path), root) as parent:
         name = os.path.basename(path)
         with suppress(FileExistsError):
             os.mkdir(name, mode, dir_fd=parent)
@@ -264,7 +140,7 @@ def make_folder(path: str, *, root: str = "", mode: int = 0o755) -> None:
 
 def put_link(path: str, to: str, *, root: str = "") -> None:
     """Make `path` a symbolic link to `to`, by a rename; one that is there already is left. Raises as put_file does."""
-    with _writing(path), open_folder(os.path.dirname(path), root) as folder:
+    with writing(path), open_folder(os.path.dirname(path), root) as folder:
         link_at(folder, os.path.basename(path), to)
         os.fsync(folder)
 
@@ -286,45 +162,19 @@ def link_at(folder: int, name: str, to: str) -> None:
 
 def fsync_folder(path: str, *, root: str = "") -> None:
     """Make the names in a folder safe on disk. Raises CannotWrite, UnsafeFolder."""
-    with _writing(path), open_folder(path, root) as folder:
+    with writing(path), open_folder(path, root) as folder:
         os.fsync(folder)
 
 
 def fsync_file(path: str, *, root: str = "") -> None:
     """Make a file that somebody else wrote safe on disk; nothing there is fine. Raises CannotWrite, UnsafeFile."""
-    with _writing(path), open_folder(os.path.dirname(path), root) as folder:
+    with writing(path), open_folder(os.path.dirname(path), root) as folder:
         descriptor = open_regular(folder, os.path.basename(path), path)
         if descriptor is not None:
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-
-
-def sweep(folder: str, *, root: str = "") -> int:
-    """Remove what killed runs left in `folder`, under the lock: files and links with our names, whatever their age.
-
-    Whoever owns them: a copy kept for an undo has its original's owner. In a sticky folder a stranger can give a file
-    such a name; then it is that stranger's own loss, for one with a second name is not written to.
-    Gives how many. A folder that is not there has no litter. Raises CannotWrite, UnsafeFolder.
-    """
-    count = 0
-    with _writing(folder):
-        try:
-            with open_folder(folder, root) as descriptor:
-                for name in filter(OURS.match, os.listdir(descriptor)):
-                    status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                    if stat.S_ISREG(status.st_mode):
-                        wipe(descriptor, name)
-                        count += 1
-                    elif stat.S_ISLNK(status.st_mode):
-                        os.unlink(name, dir_fd=descriptor)
-                        count += 1
-                if count:
-                    os.fsync(descriptor)
-        except (FileNotFoundError, NotADirectoryError):
-            return 0
-    return count
 
 
 def read_file(path: str, *, limit: int = 1 << 20, root: str = "") -> bytes | None:

@@ -9,7 +9,7 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hsm_enrol.errors import UnsafeFile, UnsafeFolder
+from hsm_enrol.errors import CannotWrite, UnsafeFile, UnsafeFolder
 from hsm_enrol.shapes import dataclass
 
 if TYPE_CHECKING:
@@ -136,3 +136,12 @@ def _judge(descriptor: int, folder: str, *, private: bool) -> None:
     group = private and status.st_mode & stat.S_IWGRP and not status.st_mode & stat.S_ISVTX
     if status.st_uid not in {0, os.geteuid()} or others or group:
         raise UnsafeFolder(path=folder)
+
+
+@contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Translate the kernel's refusals, once, into an error that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotWrite(path=path, error=errno_name(error)) from error
