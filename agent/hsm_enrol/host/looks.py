@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from hsm_enrol.errors import UnsafeFile
+from hsm_enrol.shapes import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
