@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make demo    one instance from just booted to member of the HA slot, on stand-ins (under 2 minutes)"
 	@echo "make test    the tests, but for those of make long (under 4 minutes)"
-	@echo "make long    dying everywhere, every fault of every tool, nonsense by the thousand; CI runs both"
+	@echo "make long    dying everywhere, every fault of every tool, a browser; CI runs both"
 	@echo "make bench   figures as ratios: one boot beside other ways, the verifier under load, a fleet of ten thousand"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make crash   every fault of every tool in every client, every point to die at, a million texts (hours)"
@@ -52,9 +52,9 @@ format: $(READY)
 	@$(VENV)/bin/ruff check --fix --quiet $(SOURCES) packaging
 
 # Kept out of `make test` so that it stays short.
-LONG := tests/lab tests/test_crash_points.py tests/test_two_sided_crash.py tests/test_fuzz.py tests/story/test_canary.py \
+LONG := tests/lab tests/browser tests/test_crash_points.py tests/test_two_sided_crash.py tests/test_fuzz.py tests/story/test_canary.py \
 	tests/story/test_killed_while_installing.py tests/story/test_matrix.py tests/story/test_pains.py \
-	tests/verifier/test_two_verifiers.py
+	tests/story/test_repair.py tests/verifier/test_two_verifiers.py
 
 # Reading all tests once writes their byte code, so that it is not done by each of the workers.
 compiled: $(READY)
@@ -63,12 +63,12 @@ compiled: $(READY)
 test: $(READY)
 	@$(MAKE) --no-print-directory -j 2 check compiled
 	@packaging/dev/postgres.sh
-	@packaging/dev/needs.sh chromium=chromium chromedriver=chromium-driver curl=curl jq=jq openssl=openssl
+	@packaging/dev/needs.sh curl=curl jq=jq openssl=openssl
 	@$(PY) -m pytest -q -n 5 --dist worksteal $(addprefix --ignore=,$(LONG))
 
 long: $(READY)
 	@packaging/dev/postgres.sh
-	@packaging/dev/needs.sh curl=curl jq=jq openssl=openssl
+	@packaging/dev/needs.sh chromium=chromium chromedriver=chromium-driver curl=curl jq=jq openssl=openssl
 	@$(PY) -m pytest -q -n 5 --dist worksteal $(LONG)
 
 # ROUNDS, COUNT and INSTANCES make it shorter or longer; the machine should have nothing else to do.
