@@ -8,6 +8,7 @@ one call share that call's time-out.
 
 from __future__ import annotations
 
+import errno
 import http.cookiejar
 import socket
 import ssl
@@ -89,6 +90,15 @@ def bounded_context(turn: Turn, context: ssl.SSLContext) -> ssl.SSLContext:
         def send(self, *args: Any) -> int:
             _begin(self, turn)
             return super().send(*args)
+
+        def recv(self, *args: Any) -> bytes:
+            """Close what the peer reset before the handshake: ssl.SSLSocket asks with this and leaves it open."""
+            try:
+                return super().recv(*args)
+            except OSError as error:
+                if error.errno not in {errno.ENOTCONN, errno.EINVAL}:
+                    self.close()
+                raise
 
         def recv_into(self, *args: Any) -> int:
             _begin(self, turn)
