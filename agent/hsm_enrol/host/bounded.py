@@ -8,7 +8,6 @@ one call share that call's time-out.
 
 from __future__ import annotations
 
-import errno
 import http.cookiejar
 import socket
 import ssl
@@ -21,6 +20,7 @@ import urllib3.exceptions
 
 from hsm_enrol.host.dial import dial
 from hsm_enrol.host.plain_requests import requests
+from hsm_enrol.host.tls_socket import TlsSocket
 
 if TYPE_CHECKING:
     from hsm_enrol.host.retry import Deadline
@@ -80,7 +80,7 @@ def read_at_most(raw: urllib3.BaseHTTPResponse, most: int) -> bytes:
 def bounded_context(turn: Turn, context: ssl.SSLContext) -> ssl.SSLContext:
     """Make the sockets of `context` obey `turn`, and give it back."""
 
-    class Socket(ssl.SSLSocket):
+    class Socket(TlsSocket):
         """A TLS socket that shakes hands, sends and receives only while its turn lasts."""
 
         def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002  ssl.SSLSocket's own signature
@@ -90,15 +90,6 @@ def bounded_context(turn: Turn, context: ssl.SSLContext) -> ssl.SSLContext:
         def send(self, *args: Any) -> int:
             _begin(self, turn)
             return super().send(*args)
-
-        def recv(self, *args: Any) -> bytes:
-            """Close what the peer reset before the handshake: ssl.SSLSocket asks with this and leaves it open."""
-            try:
-                return super().recv(*args)
-            except OSError as error:
-                if error.errno not in {errno.ENOTCONN, errno.EINVAL}:
-                    self.close()
-                raise
 
         def recv_into(self, *args: Any) -> int:
             _begin(self, turn)

@@ -8,6 +8,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from hsm_enrol.host.dial import dial
+from hsm_enrol.host.tls_socket import TlsSocket
 
 PATIENCE = 5.0  # seconds for a name and a connection, and again for the handshake
 CERT_HAS_EXPIRED = 10  # X509_V_ERR_, openssl-verification-options(1)
@@ -39,6 +40,7 @@ def knock(address: str, port: int, certificate: str, *, cert_file: str, key_file
     a client's certificate only after the handshake, so it is listened to for a moment.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = TlsSocket
     context.check_hostname = False
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -10,6 +10,7 @@ import ssl
 from typing import Final
 
 from hsm_enrol.errors import CaUnusable
+from hsm_enrol.host.tls_socket import TlsSocket
 
 SYSTEM: Final = "system"
 MOST_BYTES: Final = 1024 * 1024  # a whole system store is a quarter of that
@@ -32,6 +33,7 @@ def trusting(ca_file: str, root: str = "") -> ssl.SSLContext:
     `ca_file` is `verifier.ca_file` of the settings: a path below `root`, or `system`.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks certificate and host name from the start
+    context.sslsocket_class = TlsSocket
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if ca_file == SYSTEM:
         where = ssl.get_default_verify_paths()

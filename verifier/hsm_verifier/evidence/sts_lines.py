@@ -9,6 +9,7 @@ http.client knows time-outs from byte to byte only, so a reply that drips in its
 
 from __future__ import annotations
 
+import errno
 import http.client
 import select
 import socket
@@ -168,6 +169,15 @@ class _Socket(ssl.SSLSocket):
         """Give it what is left of the turn; `sendall` comes here for each piece."""
         self.settimeout(self.turn.left())
         return super().send(*args)
+
+    def recv(self, *args: Any) -> bytes:
+        """Close what STS reset before the handshake: a new SSLSocket looks for stray bytes with this, and leaves it."""
+        try:
+            return super().recv(*args)
+        except OSError as error:
+            if error.errno not in {errno.ENOTCONN, errno.EINVAL}:
+                self.close()
+            raise
 
     def recv_into(self, *args: Any) -> int:
         """Give it what is left of the turn; every line of a header is read by this."""
