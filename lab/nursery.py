@@ -1,7 +1,7 @@
 """Knows how to have many verifiers cheaply: each a real process, forked from one that has imported everything already.
 
 Four fifths of what `hsm-verifier serve` costs in a test of two seconds are imports. A test suite that starts hundreds
-says HSM_ENROL_NURSERY=1; the demonstration, the bench and tests/verifier/test_server.py start the real command line.
+says HSM_ENROL_NURSERY=1; demonstration, bench and tests/verifier/test_served_for_real.py start the command line.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def test_a_kept_connection_has_the_deadline_of_each_new_exchange(aws: Aws, monke
     asks = client(aws)
     for _ in range(2):
         assert asks.ask(request_of(aws.launch())).account == aws.account_id
-        time.sleep(0.7)
+        time.sleep(0.7)  # longer than an exchange may take: what is tested is that this time does not count
     assert aws.sts.connections == 1
 
 
