@@ -86,6 +86,8 @@ class Cell:
     def reason(self) -> str:
         """Give the reason that the run ends with, or JOINED."""
         declines = self.kind.generation == "silent" and self.join == "tool"
+        if declines and self.command == "newGroup" and self.fault == "mumbles":
+            return "tool_failed"  # in words that nobody knows, "I take it as an argument only" is a failure
         if declines and self.command == "newGroup" and self.fault not in BEFORE_THE_SYNTAX:
             return JOINED
         if declines and self.command == "addMember":
