@@ -23,6 +23,7 @@ from hsm_enrol import ask
 from hsm_enrol.errors import EnrolError
 from hsm_enrol.host import courier as courier_module
 from hsm_enrol.host import exchange, metadata, state
+from hsm_enrol.host import heard as heard_module
 from hsm_enrol.host.courier import Courier, Outgoing
 from hsm_enrol.host.imds import Imds
 from hsm_enrol.host.retry import Deadline
@@ -420,7 +421,7 @@ def nested(depth: int) -> Any:
 
 
 def test_a15_an_error_text_cannot_write_on_the_terminal(attacked: Attacked, tmp_path: Path) -> None:
-    attacked.without(courier_module, "printable", lambda text: text)
+    attacked.without(heard_module, "printable", lambda text: text)
     evil = "ok\x1b]0;owned\x07\x9b2J\u202ehidden\nhsm-enrol: nothing to do"
     said = bad_party.problem("not_admitted", 403, detail=evil)
     with listening(tmp_path, enrolments=[said]) as (courier, lines):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hsm_enrol.errors import WireError
-from hsm_enrol.host import courier, retry
+from hsm_enrol.host import heard, retry, their_clock
 from hsm_enrol.wire import answer, assertion, bundle, jws, keys, messages, pairs, receipt, seal, strict, sts
 from hsm_verifier import app, decide, nonce, refusal, request_checks
 from hsm_verifier.cli import serve
@@ -219,7 +219,7 @@ def test_reasons_are_those_of_the_table() -> None:
     assert {name for name, row in found.items() if row["Retry-After"] == "yes"} == refusal.LATER
     assert {name for name, row in found.items() if row["before V8"] == "yes"} == refusal.SAYABLE_EARLY
     again = {name for name, row in found.items() if row["exit"] == "75"}
-    assert again == courier.NOW | courier.LATER
+    assert again == heard.NOW | heard.LATER
     assert {row["exit"] for row in found.values()} == {"75", "77"}
 
 
@@ -250,8 +250,8 @@ def test_numbers_are_those_of_the_table() -> None:
         "largest count of a grant": 100,  # tests/verifier/test_ledger_events.py: 101 is refused
         "Retry-After where the VP names none, seconds": refusal.DEFAULT_RETRY_AFTER,
         "Retry-After is obeyed up to, seconds": retry.LONGEST_RETRY_AFTER,
-        "clocks that count as one, seconds": courier.SAME_CLOCK,
-        "clocks too far apart, seconds": courier.WRONG_CLOCK,
+        "clocks that count as one, seconds": their_clock.SAME_CLOCK,
+        "clocks too far apart, seconds": their_clock.WRONG_CLOCK,
         "servers in a bundle": bundle.MAX_SERVERS,
         "members of a group": bundle.MAX_MEMBERS,
         "least bits of an RSA key": pairs.LEAST_RSA_BITS,

@@ -24,9 +24,10 @@ from hsm_enrol.errors import (
     WireError,
 )
 from hsm_enrol.host import files
-from hsm_enrol.host.courier import Courier, Outgoing
+from hsm_enrol.host.courier import FRESH, Courier, Outgoing
 from hsm_enrol.host.folders import below
 from hsm_enrol.host.imds import Identity, Imds
+from hsm_enrol.host.retry import boottime
 from hsm_enrol.host.sigv4 import sign_get_caller_identity
 from hsm_enrol.host.state import Owner, note_pending
 from hsm_enrol.host.voice import Voice
@@ -60,7 +61,10 @@ class Got:
 
 @dataclass(slots=True, kw_only=True)
 class Asker:
-    """Asks one verifier or several in the name of this instance. Claims and evidence are read anew for every try."""
+    """Asks one verifier or several in the name of this instance. Claims and evidence are read anew for every try.
+
+    For the first try they are read while the first challenge is on its way: neither waits for the other.
+    """
 
     settings: Settings
     imds: Imds
@@ -69,6 +73,7 @@ class Asker:
     voice: Voice
     answer: Answer | None = field(default=None, init=False)  # once it is known to be the verifier's, and ours
     _seal: SealPrivateKey | None = field(default=None, init=False, repr=False)
+    _read: tuple[Identity, float] | None = field(default=None, init=False, repr=False)
     _asked: Assertion | None = field(default=None, init=False, repr=False)
 
     def ask(self, question: Question, *, newest: int | None) -> Got:
@@ -80,12 +85,21 @@ class Asker:
         kem = self.settings.assertion.kem
         if not kem_available(kem):
             raise KemMissing(kem=kem)
-        self._seal = SealPrivateKey.generate(kem)
-        compact = self.courier.ask(lambda challenge, now: self._make(question, keys, challenge, now))
+        self.courier.begin()
         try:
+            self._seal = SealPrivateKey.generate(kem)
+            self._read = (self.imds.fetch_identity(), boottime())
+            compact = self.courier.ask(lambda challenge, now: self._make(question, keys, challenge, now))
             return self._open(compact, keys, newest)
         finally:
-            self._seal = None
+            self._seal = self._read = None
+
+    def _identity(self) -> Identity:
+        """Give what IMDS says now; what was read a moment ago is used once."""
+        read, self._read = self._read, None
+        if read is not None and boottime() - read[1] <= FRESH:
+            return read[0]
+        return self.imds.fetch_identity()
 
     def _make(
         self, question: Question, keys: Sequence[ec.EllipticCurvePublicKey], challenge: Challenge, now: float
@@ -93,7 +107,7 @@ class Asker:
         seal = self._seal
         if seal is None:
             raise TypeError("a question without a seal key")
-        identity = self.imds.fetch_identity()
+        identity = self._identity()
         request = make_assertion(
             identity,
             self.settings,

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from hsm_enrol.errors import EnrolError, NotOurVerifier, TryLater, VerifierUnreachable
-from hsm_enrol.host.courier import LATER, NOW
 from hsm_enrol.host.exchange import Unanswered
+from hsm_enrol.host.heard import LATER, NOW
 from hsm_enrol.host.retry import Deadline
 from hsm_enrol.host.rounds import AtOnce, Later, Rounds
 from hsm_enrol.wire.assertion import Assertion

@@ -46,6 +46,9 @@ class Called:
     give: Give
     offset: float = 0.0
 
+    def begin(self) -> None:
+        """Nothing is dialled."""
+
     def ask(self, make: Make) -> bytes:
         return self.give(make(self.subject.party.challenge(), time.time()).compact)
 

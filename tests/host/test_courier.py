@@ -31,10 +31,12 @@ from hsm_enrol.errors import (
     VerifierUnreachable,
     VerifierUntrusted,
 )
-from hsm_enrol.host.courier import LATER, NOW, Courier, Outgoing
+from hsm_enrol.host.courier import Courier, Outgoing
 from hsm_enrol.host.dial import wait_for_look_ups
+from hsm_enrol.host.heard import LATER, NOW
 from hsm_enrol.host.retry import Deadline
 from hsm_enrol.host.rounds import MOST_AT_ONCE
+from hsm_enrol.host.their_clock import TheirClock
 from hsm_enrol.settings import VerifierSettings
 from hsm_enrol.wire.messages import MAX_ANSWER, MAX_PROBLEM, REASONS, Challenge
 from lab import bad_party, imds_troubles
@@ -609,7 +611,7 @@ def test_the_wall_clock_set_during_an_exchange_does_no_harm(
         read.append(time.time())
         return read[-1]
 
-    monkeypatch.setattr(courier, "_clock", clock)
+    monkeypatch.setattr(courier, "_theirs", TheirClock(clock))
     courier._challenge(there.url, Deadline(9))
     assert len(read) == 1
 

@@ -4,7 +4,8 @@ R1 nothing that is heard here changes what the agent stores: an answer is given 
 R2 a verifier that cannot be reached, or answers with anything that no verifier says, is passed over at once for the
 next; a problem with a reason that we know is the verifier's word, and no other is asked behind its back.
 R3 "now" is obeyed three times a run, Retry-After up to 15 minutes. All waiting is done in one place (host/rounds.py).
-Every attempt begins with a fresh challenge, and the assertion is made anew for it.
+Every attempt begins with a fresh challenge, and the assertion is made anew for it. The first challenge may be asked for
+before its turn (`begin`), so that the connection is made while IMDS is read.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from hsm_enrol.errors import (
     AlreadyEnrolled,
     ClockWrong,
     NotOurVerifier,
-    Refused,
-    TryLater,
+    VerifierUnreachable,
     WireError,
 )
-from hsm_enrol.host.exchange import PATIENCE, Line, Message, Reply, Unanswered
-from hsm_enrol.host.printable import printable
+from hsm_enrol.host.early import Early
+from hsm_enrol.host.exchange import PATIENCE, Line, Message, Unanswered
+from hsm_enrol.host.heard import Heard
 from hsm_enrol.host.retry import Deadline
-from hsm_enrol.host.rounds import AtOnce, Later, Rounds
+from hsm_enrol.host.rounds import Rounds
+from hsm_enrol.host.their_clock import TheirClock
 from hsm_enrol.settings import VerifierSettings
 from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.messages import (
@@ -36,15 +38,10 @@ from hsm_enrol.wire.messages import (
     MAX_ANSWER,
     RECEIPT_TYPE,
     Challenge,
-    Problem,
 )
 
 MAX_CHALLENGE: Final = 8 * 1024
-NOW: Final = frozenset({"nonce_stale", "clock_skew"})
-LATER: Final = frozenset({"busy", "not_visible_yet", "upstream_busy", "hold"})
-SAME_CLOCK: Final = 5.0  # seconds of difference that count as none
-WRONG_CLOCK: Final = 6 * 3600.0  # seconds of difference beyond which this machine's time means nothing
-_NO_DECISION = "-"
+FRESH: Final = 5.0  # seconds for which what was asked for before its turn may still be used
 _NOT_FOUND = 404
 
 
@@ -82,16 +79,17 @@ class Courier:
         `on_wait` hears why and how many seconds before each wait; `on_exchange` one line for each exchange, with what
         the verifier wrote for people made printable: it is for `-v`, never for a decision.
         """
-        self._clock = clock
+        self._theirs = TheirClock(clock)
         self._on_exchange = on_exchange
         self._line = Line(settings, root=root, deadline=deadline, patience=patience)
         self._rounds = Rounds(settings.urls, deadline=deadline, rng=rng, sleep=sleep, on_wait=on_wait)
-        self._offset = 0.0
+        self._deadline = deadline
+        self._early: tuple[Message, Early[Heard]] | None = None
 
     @property
     def offset(self) -> float:
         """Seconds to add to our clock to get the verifier's; 0.0 within 5 s, and before anybody told."""
-        return self._offset
+        return self._theirs.offset
 
     @property
     def url(self) -> str:
@@ -101,6 +99,14 @@ class Courier:
     def close(self) -> None:
         """Give the connections back."""
         self._line.close()
+
+    def begin(self) -> None:
+        """Ask the first verifier for a challenge now, beside whatever else is done until `ask` needs it.
+
+        How it went is heard, and told, where the challenge is needed.
+        """
+        message, end = _asking(self._rounds.first), self._deadline.part(PATIENCE)
+        self._early = (message, Early(lambda: self._carry(message, end)))
 
     def greet(self) -> Challenge:
         """Ask for a challenge and nothing else: is a verifier there, what does it say of itself? Raises as `ask`."""
@@ -125,8 +131,8 @@ class Courier:
     # --- the three messages
 
     def _enrol(self, url: str, make: Make, end: Deadline) -> bytes:
-        outgoing = make(self._challenge(url, end), self._clock() + self._offset)
-        reply = self._exchange(
+        outgoing = make(self._challenge(url, end), self._theirs.now())
+        heard = self._exchange(
             Message(
                 method="POST",
                 url=url,
@@ -138,80 +144,71 @@ class Courier:
             ),
             end,
         )
-        if reply.problem is not None and reply.problem.reason == "already_enrolled":
-            raise AlreadyEnrolled(
-                decision=_decision(reply.problem), thumbprint=outgoing.thumbprint, instance=outgoing.instance
-            )
-        return self._heed(reply)
+        if heard.problem is not None and heard.problem.reason == "already_enrolled":
+            raise AlreadyEnrolled(decision=heard.decision, thumbprint=outgoing.thumbprint, instance=outgoing.instance)
+        return self._heed(heard)
 
     def _challenge(self, url: str, end: Deadline) -> Challenge:
-        reply = self._exchange(
-            Message(method="GET", url=url, path="/v1/challenge", wants=JSON_TYPE, most=MAX_CHALLENGE), end
-        )
+        heard = self._exchange(_asking(url), end)
         try:
-            challenge = Challenge.from_bytes(self._heed(reply))
+            challenge = Challenge.from_bytes(self._heed(heard))
         except WireError:
-            raise Unanswered(NotOurVerifier(url=url, status=reply.status)) from None
-        self._learn_time(challenge.server_time, reply.seconds)
+            raise Unanswered(NotOurVerifier(url=url, status=heard.reply.status)) from None
+        self._learn_time(challenge.server_time, heard)
         return challenge
 
     def _hand_in(self, url: str, receipt: bytes, end: Deadline) -> bool:
-        reply = self._exchange(
+        heard = self._exchange(
             Message(method="POST", url=url, path="/v1/receipts", kind=RECEIPT_TYPE, body=receipt, wants="", most=0), end
         )
-        if reply.problem is not None and reply.status == _NOT_FOUND:
+        if heard.problem is not None and heard.reply.status == _NOT_FOUND:
             return False
-        self._heed(reply)
+        self._heed(heard)
         return True
 
     # --- what was heard
 
-    def _exchange(self, message: Message, end: Deadline) -> Reply:
+    def _exchange(self, message: Message, end: Deadline) -> Heard:
         try:
-            reply = self._line.exchange(message, end)
+            heard = self._begun(message, end) or self._carry(message, end)
         except Unanswered as failure:
             self._note(message, failure.error.fault())
             raise
         self._rounds.url = message.url
-        self._note(message, _told(reply))
-        return reply
+        self._note(message, heard.told())
+        return heard
 
-    def _heed(self, reply: Reply) -> bytes:
-        """Give the body; or raise what a problem means: AtOnce, Later, Refused."""
-        problem = reply.problem
-        if problem is None:
-            return reply.body
-        if problem.server_time is not None and problem.reason == "clock_skew":
-            self._learn_time(problem.server_time, reply.seconds)
-        later = TryLater(reason=problem.reason, decision=_decision(problem))
-        if problem.reason in NOW:
-            raise AtOnce(later)
-        if problem.reason in LATER:
-            raise Later(later, reply.retry_after)
-        raise Refused(reason=problem.reason, decision=_decision(problem))
+    def _begun(self, message: Message, end: Deadline) -> Heard | None:
+        """Give, once, what came of `begin`; None when that is nothing for this message, or old. Raises Unanswered."""
+        if self._early is None or self._early[0] != message:
+            return None
+        early, self._early = self._early[1], None
+        try:
+            return early.take(end.timeout(end.seconds), fresh=FRESH)
+        except TimeoutError:
+            raise Unanswered(VerifierUnreachable(url=message.url, error="no answer in time")) from None
 
-    def _learn_time(self, server_time: int, seconds: float) -> None:
-        """Compare clocks: the verifier looked at its own in the middle of an exchange that took `seconds`.
+    def _carry(self, message: Message, end: Deadline) -> Heard:
+        return Heard(reply=self._line.exchange(message, end), at=self._theirs.ours())
 
-        Ours is read once, now: a clock that is set during the exchange does no harm.
-        """
-        offset = server_time + seconds / 2 - self._clock()
-        if abs(offset) > WRONG_CLOCK:
-            raise Unanswered(ClockWrong(seconds=round(abs(offset))))
-        self._offset = 0.0 if abs(offset) <= SAME_CLOCK else offset
+    def _heed(self, heard: Heard) -> bytes:
+        """Give the body; or raise what a problem means."""
+        told = heard.problem
+        if told is not None and told.server_time is not None and told.reason == "clock_skew":
+            self._learn_time(told.server_time, heard)
+        return heard.body()
+
+    def _learn_time(self, server_time: int, heard: Heard) -> None:
+        try:
+            self._theirs.learn(server_time, seconds=heard.reply.seconds, at=heard.at)
+        except ClockWrong as wrong:
+            raise Unanswered(wrong) from None
 
     def _note(self, message: Message, outcome: str) -> None:
         if self._on_exchange is not None:
             self._on_exchange(f"{message.method} {message.url}{message.path}: {outcome}")
 
 
-def _decision(problem: Problem) -> str:
-    return problem.decision or _NO_DECISION
-
-
-def _told(reply: Reply) -> str:
-    problem = reply.problem
-    if problem is None:
-        return f"{reply.status}, {len(reply.body)} bytes"
-    detail = printable(problem.detail)
-    return f"{reply.status} {problem.reason}, decision {_decision(problem)}" + (f" ({detail})" if detail else "")
+def _asking(url: str) -> Message:
+    """Give the question for a challenge."""
+    return Message(method="GET", url=url, path="/v1/challenge", wants=JSON_TYPE, most=MAX_CHALLENGE)

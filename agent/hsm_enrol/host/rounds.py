@@ -101,6 +101,11 @@ class Rounds:
                     raise
                 self._left_at_once -= 1
 
+    @property
+    def first(self) -> str:
+        """The verifier that is asked first: the one that answered last, else the settings' first."""
+        return self._order()[0]
+
     def _order(self) -> tuple[str, ...]:
         first = self._urls.index(self.url) if self.url else 0
         return self._urls[first:] + self._urls[:first]

@@ -1,0 +1,41 @@
+"""Knows the verifier's clock by ours: an instance's own may be hours off in its first minutes, and is set in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hsm_enrol.errors import ClockWrong
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SAME_CLOCK: Final = 5.0  # seconds of difference that count as none
+WRONG_CLOCK: Final = 6 * 3600.0  # seconds of difference beyond which this machine's time means nothing
+
+
+class TheirClock:
+    """The difference between two clocks, learnt from what the verifier says its own shows."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Take our clock (Unix seconds); until anybody tells, both are one."""
+        self._clock = clock
+        self.offset = 0.0
+        """Seconds to add to our clock to get theirs; 0.0 within 5 s."""
+
+    def ours(self) -> float:
+        """Read our clock."""
+        return self._clock()
+
+    def now(self) -> float:
+        """Give their time now."""
+        return self._clock() + self.offset
+
+    def learn(self, server_time: int, *, seconds: float, at: float) -> None:
+        """Compare: they looked at theirs in the middle of an exchange of `seconds`, at whose end ours showed `at`.
+
+        Ours was read once: a clock that is set during the exchange does no harm. Raises ClockWrong.
+        """
+        offset = server_time + seconds / 2 - at
+        if abs(offset) > WRONG_CLOCK:
+            raise ClockWrong(seconds=round(abs(offset)))
+        self.offset = 0.0 if abs(offset) <= SAME_CLOCK else offset
