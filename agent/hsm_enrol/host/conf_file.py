@@ -65,7 +65,7 @@ def write_conf(read: ConfText, text: str, root: str = "") -> None:
     """Replace the file that was read by `text`, looking as before; links stay. Raises Moved, CannotWrite.
 
     Compared right before the rename: bytes, inode, time. What remains are microseconds, and a writer that holds the
-    old file open.
+    old file open. The folder is flushed by whoever commits: the journal, before its record.
     """
 
     def unmoved() -> None:
@@ -99,4 +99,5 @@ def _replace(read: ConfText, text: str, root: str, guard: Callable[[], None] | N
         xattrs=looks.xattrs,
         root=root,
         guard=guard,
+        flush_folder=False,
     )

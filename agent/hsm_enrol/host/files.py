@@ -56,11 +56,13 @@ def put_file(
     root: str = "",
     private: bool = False,
     guard: Callable[[], None] | None = None,
+    flush_folder: bool = True,
 ) -> None:
     """Replace or make the regular file `path` with exactly these bytes, permission bits and owner.
 
     `uid`, `gid`: None is our own. `xattrs`: None keeps those of the file that is replaced. `private`: the folder must
     not be writable by its group. `guard` is called right before the rename and may raise to leave all as it was.
+    Without `flush_folder` a power cut may bring the old file back until somebody flushes the folder.
     Raises CannotWrite, UnsafeFolder, UnsafeFile (a link, or nothing a rename may replace).
     """
     name = os.path.basename(path)
@@ -82,7 +84,8 @@ def put_file(
             with suppress(OSError):
                 wipe(folder, temp)
             raise
-        os.fsync(folder)
+        if flush_folder:
+            os.fsync(folder)
 
 
 def make_temp(folder: int, content: bytes, looks: Looks) -> str:
