@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hsm_enrol.cli.main import parser as agents_parser
+from hsm_enrol.cli.grammar import parser as agents_parser
 from hsm_enrol.errors import STATUSES, catalogue
 from hsm_enrol.settings import Settings, load, parse
 from hsm_verifier.__main__ import make_parser

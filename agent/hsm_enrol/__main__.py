@@ -7,8 +7,7 @@ import gc
 import os
 import sys
 
-DEFAULT_CONFIG = "/etc/hsm-enrol/hsm-enrol.toml"
-_WITH_VALUE = {"--config", "--root", "--reason"}
+from hsm_enrol.words import plain_enrol
 
 
 def main() -> int:
@@ -34,27 +33,12 @@ def _journald_reads_stderr() -> bool:
 
 def _idle(argv: list[str]) -> str | None:
     """Give the line of a run that has nothing to do; None when this is no plain `enrol` or there is something."""
-    options = {"--config": DEFAULT_CONFIG, "--root": ""}
-    command, at = "", 0
-    while at < len(argv):
-        word, equals, value = argv[at].partition("=")
-        if word in _WITH_VALUE:
-            if not equals:
-                at += 1
-                if at == len(argv):
-                    return None
-                value = argv[at]
-            options[word] = value
-        elif not command and word == "enrol" and not equals:
-            command = word
-        else:
-            return None
-        at += 1
-    if not command or options.get("--reason", "boot") not in {"boot", "cloud-init", "operator"}:
+    words = plain_enrol(argv)
+    if words is None:
         return None
     from hsm_enrol.idle import nothing_to_do  # noqa: PLC0415  only where it is needed
 
-    return nothing_to_do(options["--root"].rstrip("/"), options["--config"])
+    return nothing_to_do(words["root"].rstrip("/"), words["config"])
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ from hsm_enrol.setting_values import (
 )
 from hsm_enrol.shapes import dataclass
 
-DEFAULT_PATH = "/etc/hsm-enrol/hsm-enrol.toml"
 _MAX_BYTES = 64 * 1024
 
 

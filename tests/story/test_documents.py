@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hsm_enrol.cli.main import parser as agents_parser
+from hsm_enrol.cli.grammar import parser as agents_parser
 from hsm_verifier.__main__ import make_parser
 from lab.world import World
 from tests.documents import ROOT, bare, table

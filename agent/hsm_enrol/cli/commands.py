@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hsm_enrol.cli.out import show_json
 from hsm_enrol.errors import EnrolError, NotRoot, TryLater
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.settings import load
+from hsm_enrol.words import REASONS
 
-Command = Callable[[argparse.Namespace, Voice], int]
-Declare = Callable[[argparse.ArgumentParser], None]
+if TYPE_CHECKING:
+    import argparse
+
+Command = Callable[[Any, Voice], int]
+Declare = Callable[["argparse.ArgumentParser"], None]
 
 
-def _run_of(args: argparse.Namespace, voice: Voice, **more: Any) -> Any:
+def _run_of(args: Any, voice: Voice, **more: Any) -> Any:
     """Gather what the story needs. The settings file is read as it is named; --root is for what is written."""
     from hsm_enrol.at_work import Run  # noqa: PLC0415  requests and cryptography come in here
 
@@ -29,7 +32,7 @@ def _run_of(args: argparse.Namespace, voice: Voice, **more: Any) -> Any:
     )
 
 
-def _end(args: argparse.Namespace, voice: Voice, outcome: Any) -> int:
+def _end(args: Any, voice: Voice, outcome: Any) -> int:
     desired = outcome.installed
     slot = "" if desired.ha.slot is None else f", slot {desired.ha.slot}"
     words = {
@@ -67,7 +70,7 @@ def _note_success(root: str, voice: Voice, outcome: Any) -> None:
             voice.warn(error.fault())
 
 
-def enrol(args: argparse.Namespace, voice: Voice) -> int:
+def enrol(args: Any, voice: Voice) -> int:
     """Make this host a member, or find that it is one."""
     from hsm_enrol import enrol as story  # noqa: PLC0415
     from hsm_enrol.host import backoff  # noqa: PLC0415
@@ -94,7 +97,7 @@ def enrol(args: argparse.Namespace, voice: Voice) -> int:
     return _end(args, voice, outcome)
 
 
-def re_enrol(args: argparse.Namespace, voice: Voice) -> int:
+def re_enrol(args: Any, voice: Voice) -> int:
     """Ask again, on a grant."""
     from hsm_enrol import enrol as story  # noqa: PLC0415
     from hsm_enrol.host import backoff  # noqa: PLC0415
@@ -104,7 +107,7 @@ def re_enrol(args: argparse.Namespace, voice: Voice) -> int:
     return _end(args, voice, story.re_enrol(run))
 
 
-def refresh(args: argparse.Namespace, voice: Voice) -> int:
+def refresh(args: Any, voice: Voice) -> int:
     """Take a newer bundle if there is one; a hold by the verifier is no failure of ours."""
     from hsm_enrol import enrol as story  # noqa: PLC0415
 
@@ -119,7 +122,7 @@ def refresh(args: argparse.Namespace, voice: Voice) -> int:
         return 0
 
 
-def leave(args: argparse.Namespace, voice: Voice) -> int:
+def leave(args: Any, voice: Voice) -> int:
     """Take this host out of the group."""
     from hsm_enrol.host import last_run  # noqa: PLC0415
     from hsm_enrol.leave import leave as take_out  # noqa: PLC0415
@@ -129,7 +132,7 @@ def leave(args: argparse.Namespace, voice: Voice) -> int:
     return _gone(args, voice, take_out(run))
 
 
-def generalize(args: argparse.Namespace, voice: Voice) -> int:
+def generalize(args: Any, voice: Voice) -> int:
     """Leave nothing of this instance on the disk, before an image is made of it."""
     from hsm_enrol.host import last_run  # noqa: PLC0415
     from hsm_enrol.leave import generalize as clean  # noqa: PLC0415
@@ -139,7 +142,7 @@ def generalize(args: argparse.Namespace, voice: Voice) -> int:
     return _gone(args, voice, clean(run))
 
 
-def _gone(args: argparse.Namespace, voice: Voice, installed: Any) -> int:
+def _gone(args: Any, voice: Voice, installed: Any) -> int:
     if installed is None:
         voice.say("nothing of ours is installed here")
     else:
@@ -149,7 +152,7 @@ def _gone(args: argparse.Namespace, voice: Voice, installed: Any) -> int:
     return 0
 
 
-def status(args: argparse.Namespace, _: Voice) -> int:
+def status(args: Any, _: Voice) -> int:
     """Show what is installed, and what is not as it was."""
     from hsm_enrol.cli.status import show_status  # noqa: PLC0415
 
@@ -157,7 +160,7 @@ def status(args: argparse.Namespace, _: Voice) -> int:
     return show_status(settings, as_json=args.json, ask_tools=not args.offline, metrics=args.metrics)
 
 
-def check(args: argparse.Namespace, _: Voice) -> int:
+def check(args: Any, _: Voice) -> int:
     """Look at everything that an enrolment needs, and change nothing."""
     from hsm_enrol.cli.check import show_check  # noqa: PLC0415
     from hsm_enrol.facts.look import Look  # noqa: PLC0415
@@ -166,14 +169,14 @@ def check(args: argparse.Namespace, _: Voice) -> int:
     return show_check(look, as_json=args.json)
 
 
-def assertion(args: argparse.Namespace, voice: Voice) -> int:
+def assertion(args: Any, voice: Voice) -> int:
     """Show what would be sent."""
     from hsm_enrol.cli.assertion import show_assertion  # noqa: PLC0415
 
     return show_assertion(_run_of(args, voice), as_json=args.json)
 
 
-def explain(args: argparse.Namespace, _: Voice) -> int:
+def explain(args: Any, _: Voice) -> int:
     """Say what one of our words means; needs neither root nor settings."""
     from hsm_enrol.cli.explain import show_meaning  # noqa: PLC0415
 
@@ -199,9 +202,7 @@ def _no_options(_: argparse.ArgumentParser) -> None:
 
 def _enrol_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", action="store_true", help="print what would be done, as a diff; touch nothing")
-    parser.add_argument(
-        "--reason", choices=("boot", "cloud-init", "operator"), default="operator", help="for the audit"
-    )
+    parser.add_argument("--reason", choices=REASONS, default="operator", help="for the audit")
 
 
 def _re_enrol_options(parser: argparse.ArgumentParser) -> None:

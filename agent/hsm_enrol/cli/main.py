@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import ctypes
 import os
 import resource
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-import hsm_enrol
 from hsm_enrol.cli.out import show_json
-from hsm_enrol.errors import EnrolError, Internal, Usage
+from hsm_enrol.errors import EnrolError, Internal
 from hsm_enrol.host.voice import Voice, open_voice
-from hsm_enrol.settings import DEFAULT_PATH
+from hsm_enrol.words import Words, plain_enrol
 
 _PR_SET_DUMPABLE = 4
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, with its complaints as our errors."""
-
-    def error(self, message: str) -> NoReturn:
-        raise Usage(fault=message)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
     voice = open_voice()
     as_json = "--json" in argv
     try:
-        args = _parse(argv)
+        args = _words(argv)
         voice.verbose = args.verbose
         return _run(args, voice)
     except EnrolError as error:
@@ -53,8 +43,8 @@ def leave_no_trace() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _run(args: argparse.Namespace, voice: Voice) -> int:
-    command: Callable[[argparse.Namespace, Voice], int] = args.run
+def _run(args: Any, voice: Voice) -> int:
+    command: Callable[[Any, Voice], int] = args.run
     return command(args, voice)
 
 
@@ -86,42 +76,13 @@ def _bug(kind: str, error: BaseException | None) -> Internal:
     return Internal(kind=kind, where=where)
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Read the words by the grammar of the one command that is named; by all of it when that does not do."""
-    from hsm_enrol.cli import commands  # noqa: PLC0415  as in `parser`
+def _words(argv: Sequence[str]) -> Any:
+    """Read the command line; the boot's own without its grammar."""
+    from hsm_enrol.cli import commands  # noqa: PLC0415  they import what they need
 
-    command = next((word for word in argv if word in commands.TABLE), "")
-    if command and not {"-h", "--help"} & {*argv}:
-        with contextlib.suppress(Usage):
-            return parser(command).parse_args(argv)
-    return parser().parse_args(argv)
+    plain = plain_enrol(list(argv))
+    if plain is not None:
+        return Words(**plain, command="enrol", run=commands.enrol, plan=False, json=False, verbose=False)
+    from hsm_enrol.cli import grammar  # noqa: PLC0415
 
-
-def parser(only: str = "") -> argparse.ArgumentParser:
-    """Give the command line's grammar: of all commands, or of the `only` one, which takes a tenth of the time."""
-    from hsm_enrol.cli import commands  # noqa: PLC0415  the commands import what they need
-
-    top = _Parser(prog="hsm-enrol", description="Joins this EC2 instance to its Luna HSM group.", allow_abbrev=False)
-    top.add_argument("--version", action="version", version=f"hsm-enrol {hsm_enrol.__version__}")
-    _global_options(top, default=True)
-    places = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for name, (text, run, declare) in commands.TABLE.items():
-        if only not in {"", name}:
-            continue
-        one = places.add_parser(name, help=text, description=text, allow_abbrev=False)
-        _global_options(one, default=False)
-        declare(one)
-        one.set_defaults(run=run, command=name)
-    return top
-
-
-def _global_options(parser: argparse.ArgumentParser, *, default: bool) -> None:
-    """Declare the options that stand before or after the command."""
-
-    def fallback(value: object) -> object:
-        return value if default else argparse.SUPPRESS
-
-    parser.add_argument("--config", metavar="FILE", default=fallback(DEFAULT_PATH), help="settings file")
-    parser.add_argument("--root", metavar="DIR", default=fallback(""), help="prefix of every path on disk")
-    parser.add_argument("--json", action="store_true", default=fallback(False), help="print the result as JSON")  # noqa: FBT003
-    parser.add_argument("-v", "--verbose", action="store_true", default=fallback(False), help="say more")  # noqa: FBT003
+    return grammar.read(argv)
