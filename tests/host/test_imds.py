@@ -55,11 +55,8 @@ def test_an_identity_is_what_the_machine_says(server: ImdsServer) -> None:
     assert identity.instance.image_id == machine.image_id
     assert identity.instance.local_ipv4 == machine.local_ipv4
     assert identity.instance.role == machine.role
-    assert identity.mac == machine.mac
-    assert identity.availability_zone == machine.availability_zone
     assert identity.domain == "amazonaws.com"
     assert identity.partition == "aws"
-    assert identity.lifecycle == "InService"
     assert identity.document == document_of(machine)
     assert identity.credentials.access_key_id == machine.credentials.access_key_id
     assert identity.credentials.secret_access_key == machine.credentials.secret_access_key
@@ -80,7 +77,6 @@ def test_signed_texts_come_without_line_breaks(server: ImdsServer) -> None:
     identity = ask(server).fetch_identity()
     assert "\n" in server.machine.rsa2048
     assert identity.rsa2048 == server.machine.rsa2048.replace("\n", "")
-    assert identity.signature == server.machine.signature
 
 
 def test_p8_what_a_machine_has_not_is_none() -> None:
@@ -88,7 +84,23 @@ def test_p8_what_a_machine_has_not_is_none() -> None:
         identity = ask(server).fetch_identity()
     assert identity.instance.public_hostname is None
     assert identity.instance.role is None
-    assert identity.lifecycle is None
+
+
+def test_auto_scalings_target_state_is_read_by_itself(server: ImdsServer) -> None:
+    assert ask(server).fetch_lifecycle() == "InService"
+    with ImdsServer(PLAIN_MACHINE) as plain:
+        assert ask(plain).fetch_lifecycle() is None
+    item = "meta-data/autoscaling/target-lifecycle-state"
+    with ImdsServer(faults=Faults(values={item: b"in service"})) as other, pytest.raises(ImdsOdd) as caught:
+        ask(other).fetch_lifecycle()
+    assert caught.value.facts["item"] == item
+
+
+def test_nothing_is_read_that_nobody_asks_for(server: ImdsServer) -> None:
+    ask(server).fetch_identity()
+    read = {name.removeprefix("GET ") for name in server.seen} - {"PUT token"}
+    assert len(read) == 15
+    assert not read & {"meta-data/mac", "meta-data/placement/availability-zone", "dynamic/instance-identity/signature"}
 
 
 def test_an_instance_in_an_ipv6_only_subnet_has_no_ipv4_address() -> None:
@@ -114,14 +126,11 @@ def test_the_first_of_several_local_host_names_counts() -> None:
         "meta-data/reservation-id",
         "meta-data/local-hostname",
         "meta-data/ami-id",
-        "meta-data/mac",
         "meta-data/placement/region",
-        "meta-data/placement/availability-zone",
         "meta-data/services/domain",
         "meta-data/services/partition",
         DOCUMENT,
         "dynamic/instance-identity/rsa2048",
-        "dynamic/instance-identity/signature",
         CREDENTIALS,
     ],
 )
@@ -159,15 +168,12 @@ def test_p8_no_required_item_is_taken_from_anything_but_a_value_in_form(item: st
         ("meta-data/local-ipv4", b"10.0.0.1."),
         ("meta-data/local-ipv4", b"010.0.0.1"),
         ("meta-data/ami-id", b"ami-xyz"),
-        ("meta-data/mac", b"02:00:00:00:00"),
         ("meta-data/placement/region", b"eu-central-1a"),
         ("meta-data/services/domain", b"amazonaws.com/evil"),
         ("meta-data/services/partition", b"aws:evil"),
-        ("meta-data/autoscaling/target-lifecycle-state", b"in service"),
         ("meta-data/iam/security-credentials/", b"one\ntwo"),
         ("meta-data/iam/security-credentials/", b"../x"),
         ("dynamic/instance-identity/rsa2048", b"-----BEGIN PKCS7-----"),
-        ("dynamic/instance-identity/signature", b"abc=def"),
     ],
 )
 def test_a_value_out_of_form_is_odd(item: str, value: bytes) -> None:
@@ -181,7 +187,6 @@ def test_a_value_out_of_form_is_odd(item: str, value: bytes) -> None:
         {"instance_id": "i-01234567", "reservation_id": "r-01234567", "image_id": "ami-01234567"},  # before 2016
         {"instance_type": "u-6tb1.112xlarge"},
         {"instance_type": "mac2-m2pro.metal"},
-        {"availability_zone": "us-east-1-wl1-bos-wlz-1"},
         {"local_hostname": "i-0123456789abcdef0.eu-central-1.compute.internal"},
         {"local_hostname": "host"},
         {"role": "a+b=c,d.e@f_g-h", "profile_arn": "arn:aws:iam::111122223333:instance-profile/path/to/p"},
@@ -371,7 +376,7 @@ def test_a_configured_endpoint_is_the_only_one_asked(server: ImdsServer, monkeyp
 def test_one_run_asks_each_item_once(server: ImdsServer) -> None:
     ask(server).fetch_identity()
     assert set(server.seen.values()) == {1}
-    assert sum(server.seen.values()) == 20
+    assert sum(server.seen.values()) == 16
 
 
 def test_every_error_says_nothing_of_what_was_read(server: ImdsServer) -> None:

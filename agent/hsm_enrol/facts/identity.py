@@ -31,28 +31,28 @@ def find_machine(look: Look, settings: Settings) -> Machine:
         dmi=Path(below(look.root, DMI)),
     )
     try:
-        found = or_error(imds.fetch_identity)
+        found = or_error(lambda: (imds.fetch_identity(), imds.fetch_lifecycle()))
     finally:
         imds.close()
     kem = settings.assertion.kem
     return Machine(
         endpoint=settings.imds.endpoint,
         link_local=not settings.imds.endpoint,
-        told=found if isinstance(found, EnrolError) else _told(found),
+        told=found if isinstance(found, EnrolError) else _told(*found),
         dmi=first_line(below(look.root, DMI)),
-        proof=None if isinstance(found, EnrolError) else _proof(found, settings, look.clock()),
-        foreign=() if isinstance(found, EnrolError) else _foreign(found.instance_id, look.root),
+        proof=None if isinstance(found, EnrolError) else _proof(found[0], settings, look.clock()),
+        foreign=() if isinstance(found, EnrolError) else _foreign(found[0].instance_id, look.root),
         kem=None if kem_available(kem) else KemMissing(kem=kem),
     )
 
 
-def _told(found: Identity) -> Told:
+def _told(found: Identity, lifecycle: str | None) -> Told:
     return Told(
         instance=found.instance_id,
         region=found.instance.region,
         public_hostname=found.instance.public_hostname,
         role=found.instance.role,
-        lifecycle=found.lifecycle,
+        lifecycle=lifecycle,
         expires=found.credentials.expires,
     )
 

@@ -32,12 +32,9 @@ SECURITY_TOKEN: Final = _grammar(claims.SECURITY_TOKEN)
 CMS: Final = _grammar(claims.CMS_TEXT)
 
 # What stays on this machine.
-MAC: Final = _grammar(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
-ZONE: Final = _grammar(r"[a-z0-9]{1,32}(-[a-z0-9]{1,32}){1,9}")  # also eu-central-1-ham-1a, us-east-1-wl1-bos-wlz-1
 PARTITION: Final = _grammar(r"aws(-[a-z]{1,16}){0,3}")
 DOMAIN: Final = sts.HOST
 LIFECYCLE: Final = _grammar(r"[A-Z][A-Za-z]{1,31}(:[A-Z][A-Za-z]{1,31}){0,2}")  # InService, Warmed:Stopped, ...
 PROFILE: Final = _grammar(r"arn:[a-z-]{3,64}:iam::[0-9]{12}:instance-profile/[\x21-\x7e]{1,640}")
 SECRET: Final = _grammar(r"[A-Za-z0-9+/=]{16,256}")
 DATE: Final = _grammar(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-SIGNATURE: Final = _grammar(r"[A-Za-z0-9+/]{1,4096}={0,2}")

@@ -51,18 +51,14 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """All that IMDS says and that somebody asks for."""
+    """What the assertion and its evidence are made of."""
 
     instance_id: str
     instance: Instance
-    mac: str
-    availability_zone: str
     domain: str
     partition: str
-    lifecycle: str | None  # Auto Scaling's target state; None outside a group
     document: bytes
     rsa2048: str  # the PKCS#7 as base64 without line breaks, document inside
-    signature: str  # likewise, over `document`
     credentials: Credentials = field(repr=False)
 
 
@@ -109,7 +105,7 @@ class Imds:
         return instance_id
 
     def fetch_identity(self) -> Identity:
-        """Read everything. Raises the Imds* errors and WrongInstance; nothing it raises holds what was read.
+        """Read it all, fifteen items. Raises the Imds* errors and WrongInstance; nothing it raises holds what was read.
 
         Each reading has the whole deadline: the next one may come after long minutes of waiting for a verifier.
         """
@@ -132,16 +128,16 @@ class Imds:
                 local_ipv4=self._items.optional("meta-data/local-ipv4", grammar.IPV4),
                 role=self._fetch_role(account_id, partition),
             ),
-            mac=self._items.text("meta-data/mac", grammar.MAC),
-            availability_zone=self._items.text("meta-data/placement/availability-zone", grammar.ZONE),
             domain=self._items.text("meta-data/services/domain", grammar.DOMAIN),
             partition=partition,
-            lifecycle=self._items.optional("meta-data/autoscaling/target-lifecycle-state", grammar.LIFECYCLE),
             document=document,
             rsa2048=self._items.base64_text("dynamic/instance-identity/rsa2048", grammar.CMS),
-            signature=self._items.base64_text("dynamic/instance-identity/signature", grammar.SIGNATURE),
             credentials=self.fetch_credentials(),
         )
+
+    def fetch_lifecycle(self) -> str | None:
+        """Read Auto Scaling's target state, None outside a group. Raises the Imds* errors."""
+        return self._items.optional("meta-data/autoscaling/target-lifecycle-state", grammar.LIFECYCLE)
 
     def fetch_credentials(self) -> Credentials:
         """Read the instance identity role's credentials, anew each time: AWS rotates them."""
