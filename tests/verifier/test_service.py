@@ -10,7 +10,9 @@ from hsm_enrol.wire.answer import verify_answer
 from hsm_enrol.wire.messages import ANSWER_TYPE, PROBLEM_TYPE, Challenge, Problem
 from hsm_verifier.audit import last_taken, verify
 from hsm_verifier.ledger import desk
-from hsm_verifier.ledger.schema import db_now, gates
+from hsm_verifier.ledger.receipts import owner_jwk
+from hsm_verifier.ledger.schema import db_now, gates, instances
+from hsm_verifier.ledger.store import Store
 from hsm_verifier.policy import Verdict
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.service import TEXTS, Reply, Service
@@ -154,6 +156,24 @@ def test_a_receipt_is_204_repeatable_and_404_for_anyone_else(party: Party, servi
     assert [service.receipt(receipt, SOURCE).status for _ in range(2)] == [204, 204]
     assert [line.state for line in desk.list_slots(party.world.store)] == ["CONFIRMED"]
     assert [line.get("effect") for line in lines(party)[3:]] == [["noted", "confirmed"], []]
+
+
+def test_a_receipt_is_its_signers_even_when_the_owner_is_replaced_right_after(
+    party: Party, service: Service, published: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asker = party.asker()
+    nonce = enrol(service, asker)
+    other = party.asker().jwk
+
+    def read_then_replaced(store: Store, instance_id: str, serial: int) -> str | None:
+        found = owner_jwk(store, instance_id, serial)
+        with store.deciding() as tx:
+            tx.execute(instances.update().values(owner=other.thumbprint, jwk=json.dumps(other.as_json())))
+        return found
+
+    monkeypatch.setattr("hsm_verifier.service.owner_jwk", read_then_replaced)
+    assert problem(service.receipt(asker.receipt(published, nonce), SOURCE)).reason == "not_admitted"
+    assert [line.state for line in desk.list_slots(party.world.store)] == ["TAKEN"]
 
 
 @pytest.mark.parametrize("body", [b"", b"a.b.c", b"x" * 9000])

@@ -100,7 +100,7 @@ class Service:
         trail = Trail(proved=True)
 
         def work() -> Reply:
-            told = self._read_receipt(body)
+            told, owner = self._read_receipt(body)
             trail.facts |= {
                 "instance": told.sub,
                 "jti": told.jti,
@@ -109,9 +109,6 @@ class Service:
                 "code": told.code,
                 "pin_told": told.pin,
             }
-            owner = self._owner_of(told.sub, told.serial)
-            if owner is None:
-                raise Refusal("not_admitted", "R no_slot", status=404)
             noted = note(
                 self._world.store,
                 Note(
@@ -210,20 +207,25 @@ class Service:
             status=heard.status, kind=PROBLEM_TYPE, body=told.to_bytes(), retry_after=heard.retry_after, close=close
         )
 
-    def _read_receipt(self, body: bytes) -> Receipt:
+    def _read_receipt(self, body: bytes) -> tuple[Receipt, PublicJwk]:
+        """Give a receipt and the owner who signed it; whether that is the owner still is `note`'s to find out."""
+        owner: PublicJwk | None = None
+
+        def owner_of(instance_id: str, serial: int) -> PublicJwk | None:
+            nonlocal owner
+            text = owner_jwk(self._world.store, instance_id, serial)
+            owner = None if text is None else PublicJwk.from_json(json.loads(text))
+            return owner
+
         try:
-            told = verify_receipt(body, self._owner_of)
+            told = verify_receipt(body, owner_of)
         except WireError as error:
             raise Refusal("malformed", f"R {error.rule} {error.what}") from None
-        if told is None:
+        if told is None or owner is None:
             raise Refusal("not_admitted", "R not_owner_or_no_slot", status=404)
         if told.aud != self._world.audience:
             raise Refusal("unsupported", "R audience")
-        return told
-
-    def _owner_of(self, instance_id: str, serial: int) -> PublicJwk | None:
-        text = owner_jwk(self._world.store, instance_id, serial)
-        return None if text is None else PublicJwk.from_json(json.loads(text))
+        return told, owner
 
 
 def _is_alarm(trail: Trail, told: Refusal | None) -> bool:
