@@ -121,6 +121,36 @@ def test_an_enrolment_from_challenge_to_receipt_over_tls(start: Start) -> None:
     assert verify(served.folder / "audit.jsonl").n == len(log.splitlines())
 
 
+def test_a_reply_is_one_tls_record(start: Start) -> None:
+    served = start()
+    context = ssl.create_default_context(cafile=served.ca_file)
+    heard, said = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(heard, said, server_hostname="127.0.0.1")
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as raw:
+
+        def until(step: Callable[[], object]) -> bytes:
+            """Repeat a step until it works; gives what came from the server meanwhile."""
+            came = b""
+            while True:
+                try:
+                    step()
+                except ssl.SSLWantReadError:
+                    raw.sendall(said.read())
+                    came += (piece := raw.recv(65536))
+                    heard.write(piece)
+                else:
+                    raw.sendall(said.read())
+                    return came
+
+        until(tls.do_handshake)
+        tls.write(b"GET /v1/challenge HTTP/1.1\r\nhost: x\r\n\r\n")
+        got: list[bytes] = []
+        record = until(lambda: got.append(tls.read(65536)))
+    assert len(record) == 5 + int.from_bytes(record[3:5], "big")  # RFC 8446 section 5.1
+    assert got[0].startswith(b"HTTP/1.1 200 OK\r\n")
+    Challenge.from_bytes(got[0].partition(b"\r\n\r\n")[2])
+
+
 def test_what_is_too_large_is_refused_by_its_length_alone(start: Start) -> None:
     served = start()
     with served.connect() as sock:

@@ -18,6 +18,40 @@ class Pipelined(Exception):
     """A request began before the one before it was answered."""
 
 
+class OneWrite:
+    """A transport that sends what is written within one turn of the loop as one piece.
+
+    uvicorn writes a reply's head and its body apart: two TLS records, two packets and two wake-ups of the asker.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        """Stand before `transport`."""
+        self._transport = transport
+        self._loop = loop
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Keep it until the turn ends."""
+        if not self._pieces:
+            self._loop.call_soon(self._send)
+        self._pieces.append(data)
+
+    def close(self) -> None:
+        """Close once everything is sent."""
+        self._send()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the transport's own."""
+        return getattr(self._transport, name)
+
+    def _send(self) -> None:
+        if self._pieces:
+            whole = b"".join(self._pieces)
+            self._pieces.clear()
+            self._transport.write(whole)
+
+
 class TimedProtocol(HttpToolsProtocol):
     """One connection: closed when headers or body are late or long, or replies are not read.
 
@@ -48,7 +82,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         """Start the clock for the first request's headers."""
-        super().connection_made(transport)
+        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]  # it asks for no more than that
         self.client = self._who
         self._start(self._header_timeout)
 
