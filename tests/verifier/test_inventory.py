@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, InvalidRegionError, NoCredentialsError
+from botocore.utils import parse_timestamp
 
 from hsm_verifier.inventory.batches import Batches
-from hsm_verifier.inventory.clients import Clients
+from hsm_verifier.inventory.clients import Clients, read_time
 from hsm_verifier.inventory.ec2 import Ec2Inventory
 from hsm_verifier.inventory.pause import Pause, Paused
 from hsm_verifier.inventory.static import StaticInventory, fingerprint
@@ -40,6 +41,24 @@ def test_v9_facts_are_awss_own(aws: Aws) -> None:
         machine.reservation_id,
     )
     assert facts.created == pytest.approx(aws.api.records[machine.instance_id].attached, abs=1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-07-01T10:11:12.000Z",
+        "2026-07-01T10:11:12Z",
+        "20260701T101112Z",
+        "2026-07-01T10:11:12+02:00",
+        "2026-07-01T10:11:12",
+        "Wed, 01 Jul 2026 10:11:12 GMT",
+        "July 1st 2026 10:11:12Z",
+        "1782900672",
+        1782900672,
+    ],
+)
+def test_times_are_read_as_botocore_would(text: object) -> None:
+    assert read_time(text).timestamp() == parse_timestamp(text).timestamp()
 
 
 def test_the_role_is_awss_word_whatever_was_claimed(aws: Aws) -> None:

@@ -5,15 +5,18 @@ Clients are kept, since making one costs as much as an enrolment. Assumed creden
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.loaders import create_loader
 from botocore.session import get_session
+from botocore.utils import parse_timestamp
 
 from hsm_enrol.wire.sts import partition
 
@@ -94,4 +97,14 @@ def _make(service: str, **how: Any) -> Any:
     # read only once, EC2's description alone takes a quarter of a second.
     session = get_session()
     session.register_component("data_loader", _LOADER)
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=read_time)
     return boto3.session.Session(botocore_session=session).client(service, **how)
+
+
+def read_time(text: Any) -> datetime:
+    """Read a time as EC2 writes it; botocore's own reader, which tries many spellings, is asked for all others only."""
+    if isinstance(text, str) and text.endswith("Z"):
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(text)
+    moment: datetime = parse_timestamp(text)
+    return moment
