@@ -12,6 +12,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from hsm_verifier.ledger.statements import run_text
+
 READING = "hsm_reading"
 BUSY_MS = 5000
 MOST = 16  # connections kept to PostgreSQL, however many workers: its default is 100 for all verifiers together
@@ -94,6 +96,6 @@ def _sqlite(url: URL, pool: int) -> Engine:
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
         reading = connection.get_execution_options().get(READING, False)
-        connection.exec_driver_sql("BEGIN DEFERRED" if reading else "BEGIN IMMEDIATE")
+        run_text(connection, "BEGIN DEFERRED" if reading else "BEGIN IMMEDIATE")
 
     return engine

@@ -60,15 +60,7 @@ class Statement:
 
     def _run(self, tx: Connection, values: dict[str, Any], read: Callable[[Any], Any]) -> Any:
         compiled = self._compiled.get(tx.dialect.name) or self._compile(tx)
-        driver = tx.connection
-        try:
-            cursor = driver.cursor()
-            cursor.execute(compiled.text, compiled.parameters(values))
-            found = read(cursor)
-            cursor.close()
-        except tx.dialect.loaded_dbapi.Error as error:
-            raise _told(tx, driver, error, compiled.text) from error
-        return found
+        return _execute(tx, compiled.text, compiled.parameters(values), read)
 
     def _compile(self, tx: Connection) -> _Compiled:
         compiled: Any = self._make(tx).compile(dialect=tx.dialect)  # type: ignore[attr-defined]  # every statement has it
@@ -76,6 +68,23 @@ class Statement:
         constants = {name: value for name, value in compiled.params.items() if not name.startswith(_GIVEN)}
         made = self._compiled[tx.dialect.name] = _Compiled(text=str(compiled), constants=constants, order=order)
         return made
+
+
+def run_text(tx: Connection, text: str) -> None:
+    """Run SQL that has neither values nor rows, as it is. Raises sqlalchemy.exc.DBAPIError."""
+    _execute(tx, text, (), bool)
+
+
+def _execute(tx: Connection, text: str, parameters: Any, read: Callable[[Any], Any]) -> Any:
+    driver = tx.connection
+    try:
+        cursor = driver.cursor()
+        cursor.execute(text, parameters)
+        found = read(cursor)
+        cursor.close()
+    except tx.dialect.loaded_dbapi.Error as error:
+        raise _told(tx, driver, error, text) from error
+    return found
 
 
 _ROWCOUNT = attrgetter("rowcount")
