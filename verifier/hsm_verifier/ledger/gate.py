@@ -81,11 +81,17 @@ _CLAIM_TRIAL = Statement(
     )
 )
 _LOOK_AND_KEEP = Statement(lambda _: select(gates.c.state).where(_ROW).with_for_update(read=True))
+# Any other row stays unlocked: two who shared it and then both wrote to it would wait for each other.
+_KEEP_PROVEN = Statement(
+    lambda _: select(gates.c.state).where(_ROW, gates.c.state == "PROVEN").with_for_update(read=True)
+)
 
 
 def enter(tx: Connection, key: GateKey, instance_id: str, nonce: str) -> Entry:
     """Ask for the PIN: it is proven, or this instance gets the trial, or it waits. Part of V15's transaction."""
     row = {"pin_id": key.pin_id, "members": key.members_text()}
+    if _KEEP_PROVEN.row(tx, **row) is not None:
+        return Entry.OPEN
     _MAKE.count(tx, **row)
     counted = _COUNT_LOST_TRY.count(tx, **row)
     if _CLAIM_TRIAL.count(tx, **row, instance=instance_id, nonce=nonce):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import and_, func, select, update
 
 from hsm_verifier.ledger import gate
-from hsm_verifier.ledger.rows import is_owner, lock
+from hsm_verifier.ledger.rows import is_owner
 from hsm_verifier.ledger.schema import db_now, instances, slots
 from hsm_verifier.ledger.statements import Statement, given
 from hsm_verifier.ledger.store import Store
@@ -41,18 +41,13 @@ _OWNER_JWK = Statement(
     lambda _: select(instances.c.jwk).join(slots, slots.c.instance_id == instances.c.instance_id).where(_SLOT)
 )
 _WITHOUT_PIN = Statement(lambda _: select(slots.c.serial).where(_HERE, slots.c.pin_id.is_(None)))
-_WRITE = Statement(
-    lambda _: (
-        update(slots)
-        .where(_HERE, slots.c.state == "TAKEN")
-        .values(result=given("result"), code=given("code"), pin=given("pin"))
-    )
-)
+_TOLD = {"result": given("result"), "code": given("code"), "pin": given("pin")}
+_WRITE = Statement(lambda _: update(slots).where(_HERE, slots.c.state == "TAKEN").values(_TOLD))
 _CONFIRM = Statement(
     lambda _: (
         update(slots)
         .where(_HERE, slots.c.state == "TAKEN")
-        .values(state="CONFIRMED", confirmed_at=func.coalesce(slots.c.confirmed_at, db_now()))
+        .values(state="CONFIRMED", confirmed_at=func.coalesce(slots.c.confirmed_at, db_now()), **_TOLD)
     )
 )
 
@@ -79,13 +74,15 @@ def note(store: Store, told: Note) -> Noted:
             changed = gate.settle(tx, told.instance_id, told.serial, told.nonce, told.pin)
             effect += [changed] if changed else []
             permitted = True
-        if not (lock(tx, told.instance_id) and is_owner(tx, told.instance_id, told.owner)):
+        if not is_owner(tx, told.instance_id, told.owner):
             raise Refusal("not_admitted", "R owner_changed")
         here = {"instance": told.instance_id, "serial": told.serial, "nonce": told.nonce}
         if not permitted and _WITHOUT_PIN.row(tx, **here) is None:
             raise Refusal("hold", "V13 trial_over", retry_after=30.0)
-        written = _WRITE.count(tx, **here, result=told.result, code=told.code, pin=told.pin)
-        effect += ["noted"] if written else []
-        if told.result == "installed":
-            effect += ["confirmed"] if _CONFIRM.count(tx, **here) else []
+        installed = told.result == "installed"
+        written = (_CONFIRM if installed else _WRITE).count(
+            tx, **here, result=told.result, code=told.code, pin=told.pin
+        )
+        if written:
+            effect += ["noted", "confirmed"] if installed else ["noted"]
     return Noted(effect=tuple(effect), alarm="halted" in effect)
