@@ -44,6 +44,15 @@ class CommandError(Exception):
     """A command of the verifier failed; its stderr is in the text."""
 
 
+class _Told(io.StringIO):
+    """What a command prints; as `terminal` it is one that does not say how wide it is."""
+
+    terminal = False
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
 class Party:
     """One verifying party below `folder`. `url` is known once it serves; its log is `folder`/log."""
 
@@ -76,10 +85,11 @@ class Party:
         line = next(one for one in self.config.read_text().splitlines() if one.startswith("audience"))
         return line.split('"')[1]
 
-    def command(self, *words: str, config: bool = True) -> str:
+    def command(self, *words: str, config: bool = True, at_a_terminal: bool = False) -> str:
         """Run one `hsm-verifier` command, in this process for speed; give its stdout. CommandError when it fails."""
         argv = [*words, *(["--config", str(self.config)] if config else [])]
-        told, complained = io.StringIO(), io.StringIO()
+        told, complained = _Told(), io.StringIO()
+        told.terminal = at_a_terminal
         with redirect_stdout(told), redirect_stderr(complained):
             status = verifier_main(argv)
         if status:

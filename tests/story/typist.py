@@ -30,13 +30,13 @@ class Operator:
 
     def types(self, line: str) -> str:
         first, *filters = [part.split("\0") for part in "\0".join(shlex.split(line)).split("\0|\0")]
-        told = self.ran(line, first)
+        told = self.ran(line, first, at_a_terminal=not filters)
         for words in filters:
             assert words[0] == "jq", f"{line}: list it in NOT_RUN"
             told = subprocess.run(words, input=told, capture_output=True, text=True, check=True, timeout=30).stdout
         return told
 
-    def ran(self, line: str, words: list[str]) -> str:
+    def ran(self, line: str, words: list[str], *, at_a_terminal: bool) -> str:
         if words[:4] == ["runuser", "-u", "hsm-verifier", "--"]:
             words = words[4:]
         program, *words = [self.substituted(word) for word in words]
@@ -55,7 +55,9 @@ class Operator:
         if "--config" in words:
             at = words.index("--config")
             del words[at : at + 2]
-        told = self.world.party.command(*words)
+        told = self.world.party.command(*words, at_a_terminal=at_a_terminal)
+        if "--json" not in words and at_a_terminal:
+            assert not too_wide(told), line
         return self.world.party.noted + told
 
     def substituted(self, word: str) -> str:

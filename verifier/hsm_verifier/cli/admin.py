@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from hsm_verifier.admin.tokens import TokenError, add_token, read_tokens, remove_token
-from hsm_verifier.cli.common import CliError, columns, note, settings_of, with_config
+from hsm_verifier.cli.common import CliError, note, settings_of, with_config
+from hsm_verifier.cli.layout import columns
 from hsm_verifier.settings import Settings
 
 

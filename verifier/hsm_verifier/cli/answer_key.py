@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from hsm_enrol.wire.keys import PublicJwk, generate_key, private_from_pem, private_to_pem, public_to_pem
 from hsm_verifier.cli.common import CliError, note, settings_of, with_config
+from hsm_verifier.cli.layout import sentence
 from hsm_verifier.durable import read_secret, write_file
 from hsm_verifier.settings import Settings, SettingsError, load_settings
 
@@ -39,7 +40,7 @@ def run_rotate(args: argparse.Namespace) -> int:
         retired = Path(keys[1])
         retired.unlink()
         note(settings, "answer_key_retired", kid=_kid(private_from_pem(read_secret(Path(keys[0])))))
-        print(f"{retired.name} is gone; restart hsm-verifier, then take the old public key off the instances")
+        print(sentence(f"{retired.name} is gone; restart hsm-verifier, then take the old public key off the instances"))
         return 0
     if len(keys) > 1:
         raise CliError("a rotation is under way; end it with --finish")
@@ -50,7 +51,7 @@ def run_rotate(args: argparse.Namespace) -> int:
     write_file(public, public_to_pem(key.public_key()), mode=0o644)
     _name_keys(settings, (str(place), keys[0]))
     note(settings, "answer_key_added", kid=_kid(key))
-    print(f"made {place.name}; restart hsm-verifier, add {public} to each instance's answer_keys,")
+    print(sentence(f"made {place.name}; restart hsm-verifier, add {public} to each instance's answer_keys,"))
     print("and when all have it: hsm-verifier answer-key rotate --finish")
     return 0
 

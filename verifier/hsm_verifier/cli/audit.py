@@ -11,6 +11,7 @@ from pathlib import Path
 from hsm_verifier.admin.recent import Told, matching, read_line
 from hsm_verifier.audit import AuditError, tail, verify
 from hsm_verifier.cli.common import CliError, paint, settings_of, when, with_config
+from hsm_verifier.cli.layout import folded, sentence
 from hsm_verifier.visible import visible
 
 PAUSE = 0.25  # seconds between two looks with -f
@@ -64,12 +65,12 @@ def run_verify(args: argparse.Namespace) -> int:
         head = verify(Path(settings_of(args).state.audit), args.expect)
     except AuditError as error:
         raise CliError(str(error)) from None
-    print(f"{head.n} lines hold; the last one's hash is {head.hash}")
+    print(sentence(f"{head.n} lines hold; the last one's hash is {head.hash}"))
     return 0
 
 
 def words_of(told: Told) -> str:
-    """Give one line for people: when, what, how it ended, whom it was about, why, and where to look further."""
+    """Give one entry for people: when, what, how it ended, whom it was about, why, and where to look further."""
     why = f"{told.reason}: {told.why}" if told.reason and told.why else told.reason or told.why
     parts = (
         when(told.time),
@@ -84,7 +85,7 @@ def words_of(told: Told) -> str:
         told.decision and f"decision {told.decision}",
         "ALARM" if told.alarm else "",
     )
-    return "  ".join(visible(part, 160) for part in parts if part)
+    return "\n".join(folded(visible(part, 160) for part in parts if part))
 
 
 def _show(line: str, *, raw: bool) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hsm_verifier.cli.common import CliError, columns, note, settings_of, with_config
+from hsm_verifier.cli.common import CliError, note, settings_of, with_config
+from hsm_verifier.cli.layout import columns
 from hsm_verifier.durable import write_file
 from hsm_verifier.evidence.certs import CertificateError, fingerprint, import_text, load_folder
 

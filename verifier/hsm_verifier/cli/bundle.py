@@ -14,8 +14,9 @@ from hsm_enrol.errors import WireError
 from hsm_enrol.wire.bundle import Bundle, check_bundle
 from hsm_enrol.wire.strict import dump_json
 from hsm_verifier.cli import parts as gather
-from hsm_verifier.cli.common import CliError, columns, note, open_store, open_vault, settings_of, when, with_config
+from hsm_verifier.cli.common import CliError, note, open_store, open_vault, settings_of, when, with_config
 from hsm_verifier.cli.handout import tell
+from hsm_verifier.cli.layout import columns, sentence
 from hsm_verifier.ledger import desk
 from hsm_verifier.published import Published, publish
 from hsm_verifier.settings import Settings
@@ -139,7 +140,7 @@ def run_list(args: argparse.Namespace) -> int:
     print(columns(rows))
     for gate in gates:
         trial = f", tried now by {gate.trial}" if gate.trial else ""
-        print(f"PIN {gate.pin_id} on {gate.members}: {gate.state}{trial}")
+        print(sentence(f"PIN {gate.pin_id} on {gate.members}: {gate.state}{trial}"))
     return 0
 
 
@@ -169,5 +170,5 @@ def run_resume(args: argparse.Namespace) -> int:
     if not count:
         raise CliError(f"PIN {entry.gate.pin_id} is not halted")
     note(settings, "bundle_resume", group=args.group, pin_id=entry.gate.pin_id)
-    print(f"PIN {entry.gate.pin_id} may be tried again; two wrong tries halt it again")
+    print(sentence(f"PIN {entry.gate.pin_id} may be tried again; two wrong tries halt it again"))
     return 0

@@ -6,7 +6,6 @@ import argparse
 import getpass
 import os
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -18,7 +17,6 @@ from hsm_verifier.openbao import OpenBao
 from hsm_verifier.settings import Settings, load_settings
 from hsm_verifier.vault import Bundles, Vault
 from hsm_verifier.vault_kv import KvVault
-from hsm_verifier.visible import visible
 
 DEFAULT_CONFIG = "/etc/hsm-verifier/hsm-verifier.toml"
 
@@ -94,17 +92,8 @@ def when(seconds: float | None) -> str:
     return "-" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def columns(rows: Sequence[tuple[str, ...]]) -> str:
-    """Lay rows out in columns; the first row is the heading. What is unprintable is spelled out."""
-    rows = [tuple(map(visible, row)) for row in rows]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
-
-
 def paint(text: str, colour: str, stream: TextIO) -> str:
-    """Colour a line (an SGR number) on a terminal whose owner did not say NO_COLOR (no-color.org)."""
+    """Colour each line (an SGR number) on a terminal whose owner did not say NO_COLOR (no-color.org)."""
     if not colour or os.environ.get("NO_COLOR") or not stream.isatty():
         return text
-    return f"\x1b[{colour}m{text}\x1b[0m"
+    return "\n".join(f"\x1b[{colour}m{line}\x1b[0m" for line in text.split("\n"))

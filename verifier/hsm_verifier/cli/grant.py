@@ -8,6 +8,7 @@ import re
 from hsm_enrol.wire.assertion import INSTANCE_ID
 from hsm_enrol.wire.keys import THUMBPRINT
 from hsm_verifier.cli.common import CliError, note, open_store, settings_of, when, with_config
+from hsm_verifier.cli.layout import sentence
 from hsm_verifier.ledger.desk import make_grant
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600}
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         why=args.reason,
         owner=args.owner,
     )
-    print(f"{args.instance} may be served {args.count} more time(s) until {when(until)}")
+    print(sentence(f"{args.instance} may be served {args.count} more time(s) until {when(until)}"))
     return 0
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from hsm_verifier.cli.common import columns, open_vault, settings_of, with_config
+from hsm_verifier.cli.common import open_vault, settings_of, with_config
+from hsm_verifier.cli.layout import columns
 from hsm_verifier.outside import open_policy
 
 

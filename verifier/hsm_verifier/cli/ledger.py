@@ -8,7 +8,6 @@ import time
 from hsm_verifier.admin.words import ago
 from hsm_verifier.cli.common import (
     CliError,
-    columns,
     nonce_key_of,
     note,
     open_store,
@@ -17,6 +16,7 @@ from hsm_verifier.cli.common import (
     when,
     with_config,
 )
+from hsm_verifier.cli.layout import columns, sentence
 from hsm_verifier.ledger import desk, restored
 
 
@@ -99,7 +99,7 @@ def run_revoke(args: argparse.Namespace) -> int:
     if not count:
         raise CliError(f"{args.instance} has no slot that is not revoked already")
     note(settings, "revoke", instance=args.instance, why=args.reason, slots=count)
-    print(f"{args.instance} is revoked ({count} slots); what it holds stays valid until the HSM forgets it")
+    print(sentence(f"{args.instance} is revoked ({count} slots); what it holds stays valid until the HSM forgets it"))
     return 0
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hsm_verifier.admin.recent import read_line
-from hsm_verifier.cli.common import CliError, columns, settings_of, with_config
+from hsm_verifier.cli.common import CliError, settings_of, with_config
+from hsm_verifier.cli.layout import columns
 from hsm_verifier.policy_file import load_policy
 from hsm_verifier.rehearse import Rehearsed, rehearse
 
