@@ -32,7 +32,6 @@ from hsm_enrol.errors import (
     VerifierUntrusted,
 )
 from hsm_enrol.host.courier import Courier, Outgoing
-from hsm_enrol.host.dial import wait_for_look_ups
 from hsm_enrol.host.heard import LATER, NOW
 from hsm_enrol.host.retry import Deadline
 from hsm_enrol.host.rounds import MOST_AT_ONCE
@@ -42,6 +41,7 @@ from hsm_enrol.wire.messages import MAX_ANSWER, MAX_PROBLEM, REASONS, Challenge
 from lab import bad_party, imds_troubles
 from lab.bad_party import ANSWER, BadParty, Orders, Trouble, page, problem, says
 from lab.pki import Pair, authority, server
+from tests.host.look_ups import let_go
 from tests.host.test_metadata import Waits
 
 MESSAGE = b"assertion"
@@ -394,8 +394,7 @@ def test_a_name_that_nobody_answers_for_is_waited_for_no_longer_than_a_connectio
         office.courier("https://vp1.example", seconds=1, patience=0.3, real=True).ask(Maker())
     assert time.monotonic() - began < 3
     assert caught.value.facts["error"] == "no connection in time"
-    answer.set()
-    wait_for_look_ups()
+    let_go(answer)
 
 
 def test_a_connection_that_is_never_made_is_told_so(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

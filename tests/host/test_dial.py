@@ -1,4 +1,4 @@
-"""Connections are opened in a time that counts the name, too; no thread is left where a tool is started."""
+"""Connections are opened in a time that counts the name, too."""
 
 import signal
 import socket
@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from hsm_enrol.host import peer
-from hsm_enrol.host.dial import dial, look_up, wait_for_look_ups
+from hsm_enrol.host.dial import dial, look_up
 from lab import pki
+from tests.host.look_ups import let_go, under_way
 
 Found = list[tuple[object, ...]]
 
@@ -71,9 +72,7 @@ def test_what_the_resolver_says_is_raised(resolver: Resolver) -> None:
         dial("vp.example", 443, 5)
 
 
-def test_a_silent_resolver_is_left_alone_until_a_tool_is_started(
-    resolver: Resolver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_silent_resolver_is_left_alone(resolver: Resolver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pair = pki.server(pki.authority("appliance"), ["hsm.example"])
     file = tmp_path / "pair.pem"
     file.write_text(pair.certificate_pem + pair.key_pem)
@@ -87,10 +86,8 @@ def test_a_silent_resolver_is_left_alone_until_a_tool_is_started(
     knocked = peer.knock("hsm.example", 1792, pair.certificate_pem, cert_file=str(file), key_file=str(file))
     assert knocked == (False, "no answer in time")
     assert time.monotonic() - began < 5
-    assert [one.name for one in threading.enumerate()].count("look-up") == 3
-    threading.Timer(0.2, answer.set).start()
-    wait_for_look_ups()
-    assert not [one for one in threading.enumerate() if one.name == "look-up"]
+    assert len(under_way()) == 3
+    let_go(answer)
 
 
 def test_a_signal_is_heard_while_a_name_is_looked_up(resolver: Resolver) -> None:
@@ -108,6 +105,5 @@ def test_a_signal_is_heard_while_a_name_is_looked_up(resolver: Resolver) -> None
             look_up("vp.example", 443, 15)
     finally:
         signal.signal(signal.SIGALRM, before)
-        answer.set()
+        let_go(answer)
     assert time.monotonic() - began < 5
-    wait_for_look_ups()

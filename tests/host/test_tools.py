@@ -20,6 +20,7 @@ from hsm_enrol.host import tools
 from hsm_enrol.host.dial import look_up
 from hsm_enrol.host.lock import Lock
 from hsm_enrol.host.tools import ToolRun, run_tool
+from tests.host.look_ups import let_go, under_way
 
 PIN = "canary-7Fq!2"
 
@@ -153,16 +154,25 @@ def test_who_asks_about_objects_after_the_pin_was_let_in(tool: Callable[[str], l
     assert (last.pin_sent, last.let_in) == (True, True)
 
 
-def test_a_tool_is_started_only_when_no_look_up_is_under_way(
+def test_a_tool_is_started_and_ends_beside_a_look_up_that_nobody_answers(
     tool: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: (answer.wait(20), [])[1])
-    with pytest.raises(TimeoutError):
-        look_up("vp.example", 443, 0.1)
-    threading.Timer(1.5, answer.set).start()
-    run(tool("print('done')"))
-    assert answer.is_set()
+    """No wait without a deadline of ours; safe beside a thread, since no code of ours runs in the child."""
+    answer, ours = threading.Event(), threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: (answer.wait(), [])[1])
+    monkeypatch.setattr(os, "fork", ours.set)
+    monkeypatch.setattr(subprocess, "Popen", ours.set)
+    began = time.monotonic()
+    try:
+        with pytest.raises(TimeoutError):
+            look_up("vp.example", 443, 0.1)
+        ran = run(tool('print("got", input("PIN: "))'), pin=PIN, timeout=10)
+        assert (ran.status, ran.pin_sent) == (0, True)
+        assert time.monotonic() - began < 10
+        assert len(under_way()) == 1
+        assert not ours.is_set()
+    finally:
+        let_go(answer)
 
 
 def test_a_pause_in_the_middle_of_a_line_is_no_question(tool: Callable[[str], list[str]]) -> None:
@@ -180,6 +190,9 @@ def test_the_environment_is_exact_and_the_rest_is_tidy(
     monkeypatch.setenv("LD_PRELOAD", "")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
     ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.dup2(2, 50)  # as a careless parent leaves one open
+    os.umask(0o077)
+    cwd = Path.cwd()
     try:
         ran = run(
             tool("""
@@ -188,10 +201,14 @@ def test_the_environment_is_exact_and_the_rest_is_tidy(
             print(os.environ["ChrystokiConfigurationPath"], os.getcwd(), oct(os.umask(0)), os.getsid(0) == os.getpid())
             print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])), signal.getsignal(signal.SIGHUP).name)
             print(sorted(os.listdir("/proc/self/fd"))[:3], os.isatty(0), os.ttyname(0) == os.ttyname(2))
+            print(os.path.exists("/proc/self/fd/50"), os.tcgetpgrp(os.open("/dev/tty", os.O_RDWR)) == os.getpid())
             """),
             env_conf="/etc/luna",
         )
     finally:
+        os.close(50)
+        assert os.umask(0o022) == 0o077
+        assert Path.cwd() == cwd
         signal.signal(signal.SIGHUP, ignored)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     lines = ran.output.splitlines()
@@ -199,6 +216,7 @@ def test_the_environment_is_exact_and_the_rest_is_tidy(
     assert lines[1] == "/etc/luna / 0o22 True"
     assert lines[2] == "[] SIG_DFL"
     assert lines[3] == "['0', '1', '2'] True True"
+    assert lines[4] == "False True"
 
 
 def test_a_hanging_tool_is_ended_at_the_limit(tool: Callable[[str], list[str]]) -> None:
@@ -252,6 +270,16 @@ def test_a_tool_that_closes_its_terminal_and_lives_on_is_waited_for(tool: Callab
 def test_an_exit_status_and_a_death_by_signal_are_told_apart(tool: Callable[[str], list[str]]) -> None:
     assert run(tool("raise SystemExit(3)")).status == 3
     assert run(tool("import os\nos.kill(os.getpid(), 11)")).status is None
+
+
+def test_how_a_tool_ended_is_known_although_whoever_started_us_ignores_its_children(
+    tool: Callable[[str], list[str]],
+) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert run(tool("raise SystemExit(3)")).status == 3
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_a_wish_to_stop_ends_the_tool(tool: Callable[[str], list[str]]) -> None:

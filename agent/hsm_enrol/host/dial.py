@@ -1,8 +1,8 @@
 """Knows how to open a TCP connection within a time that counts all of it: looking the name up, and every address.
 
 The C library looks names up for as long as resolv.conf says (5 s a server, twice over), whatever its caller's patience,
-and no signal ends that. So a name is looked up in a thread, which is left alone when time is over; an address needs
-none. Tools are started only when no such thread is left (`wait_for_look_ups`): between fork and exec runs our code.
+and no signal ends that. So a name is looked up in a thread, which is left alone when time is over, and nobody waits for
+it any more: `host/child.py` starts tools beside it. An address needs none.
 """
 
 from __future__ import annotations
@@ -68,13 +68,6 @@ def look_up(host: str, port: int, seconds: float) -> list[tuple[Any, ...]]:
         raise answers[0]
     found: list[tuple[Any, ...]] = answers[0]
     return found
-
-
-def wait_for_look_ups() -> None:
-    """Wait until the C library has given up all that we did not wait for."""
-    for thread in threading.enumerate():
-        if thread.name == _NAME:
-            thread.join()
 
 
 def _ask(host: str, port: int) -> list[tuple[Any, ...]]:

@@ -2,8 +2,8 @@
 
     hsm-enrol: register vtl addServer -n hsm1.example                             0.3 s
 
-The step under way is written again each second, by a timer's signal: this program has no threads, because it starts
-the Luna tools with code of its own between fork and exec. What is said during a step gets lines of its own below it.
+The step under way is written again each second, by a timer's signal and not by a thread: so there is nothing to lock,
+and nothing left to end. What is said during a step gets lines of its own below it.
 """
 
 from __future__ import annotations

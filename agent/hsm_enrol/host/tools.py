@@ -6,11 +6,9 @@ What a question, a refusal or a usage text looks like is hsm_enrol.luna's busine
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import signal
-import subprocess
 import termios
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +16,7 @@ from contextlib import suppress
 from dataclasses import field
 
 from hsm_enrol.errors import ClientMissing, ToolFailed
-from hsm_enrol.host.dial import wait_for_look_ups
+from hsm_enrol.host.child import Child, start
 from hsm_enrol.host.folders import errno_name
 from hsm_enrol.shapes import dataclass
 
@@ -85,37 +83,12 @@ def run_tool(
         os.close(master)
 
 
-def _start(argv: Sequence[str], slave: int, env_conf: str | None, lock_fd: int | None) -> subprocess.Popen[bytes]:
-    """Start in a session of its own, with the terminal as its controlling one and no signal blocked.
-
-    A child inherits our blocked and ignored signals, and with them would survive the hang-up that ends it when we are
-    killed.
-    The environment is exact: NOTIFY_SOCKET, LD_PRELOAD or a proxy variable of ours is none of the tool's business.
-    """
+def _start(argv: Sequence[str], slave: int, env_conf: str | None, lock_fd: int | None) -> Child:
+    """Give it an exact environment: NOTIFY_SOCKET, LD_PRELOAD or a proxy variable of ours is none of its business."""
     environment = {"PATH": PATH, "LC_ALL": "C", "TERM": "dumb"}
     if env_conf is not None:
         environment["ChrystokiConfigurationPath"] = env_conf
-
-    wait_for_look_ups()
-
-    def in_the_child() -> None:
-        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-    return subprocess.Popen(  # noqa: S603  an argument list, no shell; the program is the client's own
-        list(argv),
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env=environment,
-        cwd="/",
-        umask=0o022,
-        start_new_session=True,
-        pass_fds=() if lock_fd is None else (lock_fd,),
-        preexec_fn=in_the_child,  # noqa: PLW1509  the agent has no threads; system calls only
-    )
+    return start(argv, slave, environment, lock_fd)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,7 +96,7 @@ class _Talk:
     """One conversation. `unread` starts after the last answer: no question is answered twice."""
 
     master: int
-    process: subprocess.Popen[bytes]
+    process: Child
     pin: bytearray | None
     objects: str
     question: Question
@@ -155,7 +128,7 @@ class _Talk:
                 break
         status = self.process.returncode
         return ToolRun(
-            status=status if ended_by_itself and status >= 0 else None,
+            status=status if ended_by_itself and status is not None and status >= 0 else None,
             output=self._text(self.output),
             after_pin=self._text(self.after_pin),
             asked=self.asked,
@@ -175,8 +148,7 @@ class _Talk:
         except OSError:  # EIO: nobody holds the other end any more
             heard = b""
         if not heard:
-            with suppress(subprocess.TimeoutExpired):  # closed before it ended; do not spin
-                self.process.wait(wait)
+            self.process.wait_for(wait)  # closed before it ended; do not spin
             return False
         for buffer in (self.output, self.unread, *([self.after_pin] if self.pin_sent else [])):
             buffer.extend(heard)
