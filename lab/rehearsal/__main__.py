@@ -20,11 +20,11 @@ from pathlib import Path
 from lab.rehearsal import image
 from lab.rehearsal.journeys import ALONE, LISTS, Journey
 from lab.rehearsal.machine import NotSeen
+from lab.rehearsal.report import Row, conclude
 from lab.rehearsal.site import Site, make_addresses
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "build/rehearsal"
-OPERATING = ROOT / "docs/operating.md"
 LIMIT = 480.0  # seconds for all journeys
 UNSHARE = ("unshare", "--net", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc")
 NEEDS = (
@@ -40,7 +40,6 @@ NEEDS = (
     "gcc=gcc",
     "chrt=util-linux",
 )
-BEGIN, END = "<!-- rehearsal: begin -->", "<!-- rehearsal: end -->"
 
 
 def main() -> int:
@@ -48,7 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.rehearsal")
     parser.add_argument("--only", metavar="NAME", action="append", help="journeys to play; default all")
     parser.add_argument("--package", type=Path, metavar="DEB", help="this package; default: build it")
-    parser.add_argument("--write", action="store_true", help="write the table into docs/operating.md")
+    parser.add_argument("--write", action="store_true", help="write the table of all journeys into docs/operating.md")
     parser.add_argument("--inside", nargs=3, metavar=("LIST", "BASE", "LAYER"), help=argparse.SUPPRESS)
     parser.add_argument("--layer", nargs=2, metavar=("BASE", "PACKAGE"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -57,6 +56,8 @@ def main() -> int:
     if args.layer:
         image.install(Path(args.layer[0]), Path(args.layer[1]), WORK / "layer")
         return 0
+    if args.write and args.only:
+        parser.error("--write wants all journeys: a table of some would replace that of all")
     return outside(args.only, args.package, write=args.write)
 
 
@@ -78,12 +79,7 @@ def outside(only: list[str] | None, package: Path | None, *, write: bool) -> int
     child(("--layer", str(debian), str(package)), timeout=120)
     print(f"rehearsal: packages and image ready after {time.monotonic() - begin:.0f} s", flush=True)
     rows = [row for lists in (LISTS, ALONE) for row in play(lists, debian, only)]
-    print(table(rows))
-    if write:
-        write_table(rows)
-    failed = [row for row in rows if not row["ok"]]
-    print(f"rehearsal: {len(rows) - len(failed)} of {len(rows)} journeys as told, {time.monotonic() - begin:.0f} s")
-    return 1 if failed or not rows else 0
+    return conclude(rows, time.monotonic() - begin, write=write)
 
 
 def what_is_missing() -> list[str]:
@@ -137,7 +133,7 @@ def child(words: tuple[str, ...], timeout: float) -> None:
     subprocess.run([*UNSHARE, sys.executable, "-m", "lab.rehearsal", *words], check=True, timeout=timeout, cwd=ROOT)
 
 
-def play(lists: dict[str, tuple[Journey, ...]], debian: Path, only: list[str] | None) -> list[dict[str, object]]:
+def play(lists: dict[str, tuple[Journey, ...]], debian: Path, only: list[str] | None) -> list[Row]:
     """Play lists beside each other; gives a row for each journey, in the lists' order."""
     running = []
     for name, journeys in lists.items():
@@ -147,7 +143,7 @@ def play(lists: dict[str, tuple[Journey, ...]], debian: Path, only: list[str] | 
             command = [*UNSHARE, sys.executable, "-m", "lab.rehearsal", *words]
             running.append((name, subprocess.Popen(command, cwd=ROOT)))
     end = time.monotonic() + LIMIT
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     try:
         for name, process in running:
             process.wait(max(1.0, end - time.monotonic()))
@@ -174,7 +170,7 @@ def inside(name: str, debian: Path, layer: Path, only: list[str] | None) -> int:
             if only is not None and journey.__name__ not in only:
                 continue
             begin = time.monotonic()
-            row: dict[str, object] = {"journey": journey.__name__.replace("_", " "), "story": journey.__doc__}
+            row: Row = {"journey": journey.__name__.replace("_", " "), "story": journey.__doc__}
             try:
                 row |= {"ok": True, "seen": journey(site)}
             except NotSeen as fault:
@@ -188,25 +184,6 @@ def inside(name: str, debian: Path, layer: Path, only: list[str] | None) -> int:
             print(f"rehearsal: {'ok  ' if row['ok'] else 'FAIL'} {row['journey']}: {row['seen']}", flush=True)
             site.tidy()
     return 0
-
-
-def table(rows: list[dict[str, object]]) -> str:
-    """Give the rows as a table in Markdown."""
-    lines = ["| journey | seen | seconds |", "| --- | --- | --- |"]
-    for row in rows:
-        seen = row["seen"] if row["ok"] else f"**not as told**: {row['seen']}"
-        lines.append(f"| {row['journey']} | {str(seen).replace('|', '/')} | {row.get('seconds', '')} |")
-    return "\n".join(lines)
-
-
-def write_table(rows: list[dict[str, object]]) -> None:
-    """Put the table between its marks in docs/operating.md."""
-    text = OPERATING.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, mark, after = rest.partition(END)
-    if not mark:
-        raise LookupError(f"{OPERATING} has no marks for the table")
-    OPERATING.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}")
 
 
 if __name__ == "__main__":
