@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import json
+import re
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,11 +22,13 @@ from hsm_verifier.__main__ import main as hsm_verifier
 from hsm_verifier.cli.common import open_store, open_vault
 from hsm_verifier.settings import Settings, load_settings
 from lab.fleet import HOSTILE, make_up
-from lab.operators import at, running
+from lab.operators import Operators, at, running
 
 CHROMIUM, CHROMEDRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"  # where Debian puts them
-VIEWS = (
-    # name, path, width, height, theme
+RECORD = "drawn-from.json"  # beside the pictures: the hash of each, and of what it shows
+View = tuple[str, str, int, int, str]
+"""Name, path, width, height, theme."""
+VIEWS: tuple[View, ...] = (
     ("fleet", "", 1400, 1000, "light"),
     ("fleet-dark", "", 1400, 1000, "dark"),
     ("fleet-narrow", "", 360, 1100, "light"),
@@ -81,21 +87,44 @@ def new_folder(folder: Path) -> Settings:
     return load_settings(folder / "hsm-verifier.toml")
 
 
-def main(target: Path) -> None:
-    """Take every picture."""
-    target.mkdir(parents=True, exist_ok=True)
+@contextlib.contextmanager
+def made_up_page() -> Iterator[Operators]:
+    """Serve the page of a made-up fleet, the same at every call but for the tickets in its forms."""
     with tempfile.TemporaryDirectory() as made:
         settings = new_folder(Path(made) / "vp")
         store = open_store(settings)
         make_up(settings, store, open_vault(settings))
         store.close()
-        with running(at(settings, "127.0.0.1:0"), audience="hsm-enrol:example") as operators, browser() as driver:
-            for name, path, width, height, theme in VIEWS:
-                set_view(driver, width, height, theme)
-                driver.get(operators.address + path)
-                picture = target / f"{name}.png"
-                driver.save_screenshot(str(picture))
-                print(picture, picture.stat().st_size)
+        with running(at(settings, "127.0.0.1:0"), audience="hsm-enrol:example") as operators:
+            yield operators
+
+
+def drawn_from(operators: Operators, view: View) -> str:
+    """Give the hash of all that a picture is drawn from: the page as served, which names its style's hash; the view."""
+    with urllib.request.urlopen(operators.address + view[1].partition("#")[0], timeout=20) as answer:
+        page = re.sub(rb'(name="ticket" value=)"[^"]*"', rb"\1", answer.read())
+    return hashlib.sha256(repr(view).encode() + page).hexdigest()
+
+
+def main(target: Path) -> None:
+    """Take every picture, and write down what each was drawn from."""
+    target.mkdir(parents=True, exist_ok=True)
+    record: dict[str, dict[str, str]] = {}
+    with made_up_page() as operators, browser() as driver:
+        for view in VIEWS:
+            name, path, width, height, theme = view
+            set_view(driver, width, height, theme)
+            driver.get(operators.address + path)
+            picture = target / f"{name}.png"
+            driver.save_screenshot(str(picture))
+            record[picture.name] = {"picture": of_file(picture), "drawn_from": drawn_from(operators, view)}
+            print(picture, picture.stat().st_size)
+    (target / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def of_file(path: Path) -> str:
+    """Give a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":
