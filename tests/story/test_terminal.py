@@ -129,6 +129,7 @@ def test_the_hourly_check_leaves_metrics_until_the_host_leaves(fresh: World, tmp
     link.symlink_to(there)
     assert "hsm_enrol_healthy 1\n" in link.read_text()
     assert there.stat().st_mode & 0o777 == 0o644
+    assert there.parent.stat().st_mode & 0o777 == 0o755
     assert fresh.agent("leave").returncode == 0
     assert not there.exists()
 

@@ -29,7 +29,8 @@ class Lock:
         """Take the lock without waiting."""
         try:
             with suppress(FileExistsError):
-                os.mkdir(os.path.dirname(self.path), 0o755)
+                os.mkdir(folder := os.path.dirname(self.path), 0o755)
+                os.chmod(folder, 0o755)  # noqa: S103  whatever our umask is: others read metrics there
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise CannotWrite(path=self.path, error=errno_name(error)) from error
