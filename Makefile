@@ -53,8 +53,8 @@ format: $(READY)
 
 # Kept out of `make test` so that it stays short.
 LONG := tests/lab tests/browser tests/test_crash_points.py tests/test_two_sided_crash.py tests/test_fuzz.py tests/story/test_canary.py \
-	tests/story/test_killed_while_installing.py tests/story/test_matrix.py tests/story/test_pains.py \
-	tests/story/test_repair.py tests/verifier/test_two_verifiers.py
+	tests/story/test_killed_while_installing.py tests/story/test_matrix.py tests/story/test_node_exporter.py \
+	tests/story/test_pains.py tests/story/test_repair.py tests/verifier/test_two_verifiers.py
 
 # Reading all tests once writes their byte code, so that it is not done by each of the workers.
 compiled: $(READY)
@@ -69,6 +69,7 @@ test: $(READY)
 long: $(READY)
 	@packaging/dev/postgres.sh
 	@packaging/dev/needs.sh chromium=chromium chromedriver=chromium-driver curl=curl jq=jq openssl=openssl
+	@packaging/dev/node_exporter.sh
 	@$(PY) -m pytest -q -n 5 --dist worksteal $(LONG)
 
 # ROUNDS, COUNT and INSTANCES make it shorter or longer; the machine should have nothing else to do.

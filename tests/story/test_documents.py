@@ -32,7 +32,7 @@ NOT_RUN = {
         "wants a page of AWS's: test_aws_certs_are_pinned_once_and_replaced_only_on_demand"
     ),
     "ln -s /run/hsm-enrol/hsm-enrol.prom /var/lib/prometheus/node-exporter/": (
-        "links into another package's folder: test_the_hourly_check_leaves_metrics_until_the_host_leaves"
+        "links into another package's folder: test_node_exporter_shows_what_the_hourly_check_wrote"
     ),
     "python -m lab.bench.throughput --count 500": (
         "takes minutes: test_what_enrolments_leave_and_cost_is_what_sizing_says"
