@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -23,7 +23,7 @@ from hsm_enrol.host.imds import Identity, Imds
 from hsm_enrol.host.retry import Deadline
 from hsm_enrol.settings import VerifierSettings
 from lab import pki
-from lab.bad_party import BadParty, Handler, Orders, behave, hang_up, problem, silent
+from lab.bad_party import BadParty, Handler, Orders, Trouble, behave, hang_up, problem, silent
 from tests.adversary.agent import agent
 from tests.adversary.party import Subject
 from tests.adversary.site import Site
@@ -32,7 +32,7 @@ LONG = 30.0
 
 
 def test_the_outcome_is_given_to_whoever_takes_it() -> None:
-    assert Early(lambda: "challenge").take(LONG, fresh=LONG) == "challenge"
+    assert Early(lambda: "challenge").take(LONG) == "challenge"
 
 
 def fails() -> str:
@@ -42,27 +42,35 @@ def fails() -> str:
 def test_what_it_raises_is_raised_where_it_is_taken() -> None:
     early: Early[str] = Early(fails)
     with pytest.raises(KeyError, match="nothing"):
-        early.take(LONG, fresh=LONG)
+        early.take(LONG)
 
 
-def test_what_is_old_is_nothing_whether_it_worked_or_not() -> None:
-    for act in (lambda: "challenge", fails):
-        early: Early[Any] = Early(act)
-        assert early.take(LONG, fresh=-1.0) is None
+def test_an_outcome_ages_from_its_end_whether_it_worked_or_not() -> None:
+    end = threading.Event()
+    under_way = Early(end.wait)
+    assert under_way.age == 0.0
+    end.set()
+    failed: Early[str] = Early(fails)
+    with pytest.raises(KeyError):
+        failed.take(LONG)
+    under_way.take(LONG)
+    ages = (under_way.age, failed.age)
+    assert min(ages) > 0.0
+    assert (under_way.age, failed.age) > ages
 
 
 def test_what_never_ends_is_waited_for_no_longer_than_told() -> None:
     end = threading.Event()
     early = Early(end.wait)
     with pytest.raises(TimeoutError):
-        early.take(0.01, fresh=LONG)
+        early.take(0.01)
     end.set()
-    assert early.take(LONG, fresh=LONG) is True
+    assert early.take(LONG) is True
 
 
 def test_signals_stay_the_main_threads() -> None:
     early = Early(lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-    blocked = early.take(LONG, fresh=LONG)
+    blocked = early.take(LONG)
     assert blocked is not None
     assert {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} <= blocked
 
@@ -156,7 +164,11 @@ def test_every_other_try_reads_imds_anew_and_asks_for_a_challenge_of_its_own(sce
     assert imds.readings == 3
 
 
-def test_what_was_read_or_heard_long_ago_is_not_used(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first", [behave, hang_up], ids=["answered", "not answered"])
+def test_what_was_read_or_heard_long_ago_is_not_used(
+    scene: Scene, first: Trouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.party.orders.challenge = [first, behave]
     for module in (couriers, asking):
         monkeypatch.setattr(module, "FRESH", -1.0)
     imds = scene.ask(lambda: None)

@@ -184,9 +184,14 @@ class Courier:
             return None
         early, self._early = self._early[1], None
         try:
-            return early.take(end.timeout(end.seconds), fresh=FRESH)
+            heard = early.take(end.timeout(end.seconds))
         except TimeoutError:
             raise Unanswered(VerifierUnreachable(url=message.url, error="no answer in time")) from None
+        except Unanswered:
+            if early.age > FRESH:
+                return None
+            raise
+        return heard if early.age <= FRESH else None
 
     def _carry(self, message: Message, end: Deadline) -> Heard:
         return Heard(reply=self._line.exchange(message, end), at=self._theirs.ours())

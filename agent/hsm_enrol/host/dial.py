@@ -7,13 +7,13 @@ it any more: `host/child.py` starts tools beside it. An address needs none.
 
 from __future__ import annotations
 
-import signal
 import socket
-import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
+
+from hsm_enrol.host.early import Early
 
 _NAME = "look-up"
 
@@ -48,26 +48,9 @@ def dial(host: str, port: int, seconds: float, options: Iterable[Option] = ()) -
 
 def look_up(host: str, port: int, seconds: float) -> list[tuple[Any, ...]]:
     """Give what socket.getaddrinfo gives. Raises TimeoutError, and what it raises."""
-    answers: list[Any] = []
     if _is_literal(host):
         return _ask(host, port)
-
-    def ask() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the main thread's
-        try:
-            answers.append(_ask(host, port))
-        except BaseException as error:  # noqa: BLE001  raised by whoever waits
-            answers.append(error)
-
-    thread = threading.Thread(target=ask, name=_NAME, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not answers:
-        raise TimeoutError
-    if isinstance(answers[0], BaseException):
-        raise answers[0]
-    found: list[tuple[Any, ...]] = answers[0]
-    return found
+    return Early(lambda: _ask(host, port), name=_NAME).take(seconds)
 
 
 def _ask(host: str, port: int) -> list[tuple[Any, ...]]:

@@ -1,7 +1,7 @@
 """Knows how to begin something that waits for the network before its turn, so that its waiting costs nobody anything.
 
-One act, one thread, one outcome, taken by whoever would have done it otherwise. What it raises is raised there, as if
-it had been done there. Signals stay the main thread's.
+One act, one thread, one outcome, taken by whoever would have done it otherwise, or cannot wait as long as it takes.
+What it raises is raised there, as if it had been done there. Signals stay the main thread's.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ T = TypeVar("T")
 class Early(Generic[T]):
     """An act under way. Nobody has to take its outcome: a run that ends before is not held up by it."""
 
-    def __init__(self, act: Callable[[], T]) -> None:
-        """Begin it. It must have a deadline of its own."""
+    def __init__(self, act: Callable[[], T], name: str = "early") -> None:
+        """Begin it, in a thread of that name."""
         self._act = act
         self._done: list[T] = []
         self._failed: list[BaseException] = []
-        self._came = 0.0
-        self._thread = threading.Thread(target=self._run, name="early", daemon=True)
+        self._came: float | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def take(self, seconds: float, *, fresh: float) -> T | None:
-        """Wait at most `seconds` for the outcome; None when it is older than `fresh` seconds.
-
-        Raises TimeoutError, and what the act raised.
-        """
+    def take(self, seconds: float) -> T:
+        """Wait at most `seconds` for the outcome. Raises TimeoutError, and what the act raised."""
         self._thread.join(seconds)
-        if self._thread.is_alive():
+        if self._came is None:
             raise TimeoutError
-        if boottime() - self._came > fresh:
-            return None
         if self._failed:
             raise self._failed[0]
         return self._done[0]
+
+    @property
+    def age(self) -> float:
+        """Seconds since it ended, however it did; 0.0 before."""
+        return 0.0 if self._came is None else boottime() - self._came
 
     def _run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
