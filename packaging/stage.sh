@@ -65,7 +65,7 @@ else
     # Of the agent the verifier has the wire format, the errors and what both stand on, nothing else.
     cp -r "$root/verifier/hsm_verifier" "$site/"
     mkdir "$site/hsm_enrol"
-    cp -r "$root/agent/hsm_enrol/__init__.py" "$root/agent/hsm_enrol/errors.py" "$root/agent/hsm_enrol/shapes.py" \
+    cp -r "$root/agent/hsm_enrol/__init__.py" "$root/agent/hsm_enrol/errors" "$root/agent/hsm_enrol/shapes.py" \
         "$root/agent/hsm_enrol/py.typed" "$root/agent/hsm_enrol/wire" "$site/hsm_enrol/"
     # botocore describes every service of AWS; we ask three.
     find "$site/botocore/data" -mindepth 1 -maxdepth 1 -type d ! -name ec2 ! -name iam ! -name sts -exec rm -r {} +

@@ -1,10 +1,12 @@
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
+from hsm_enrol import errors
 from hsm_enrol.catalog import catalog
 from hsm_enrol.errors import catalogue, fact_names
 from hsm_enrol.events import EVENTS
@@ -33,6 +35,24 @@ def test_each_error_and_event_has_one_entry_that_names_its_facts() -> None:
         assert {name.upper() for name in fact_names(kind)} | {"STEP", "INSTANCE"} == named
         assert f"Exit status {kind.status} (`{kind.reason}`)" in entry["text"]
         assert "{" not in entry["subject"] + entry["text"].replace("; { }", "")
+
+
+def test_each_error_is_imported_from_one_place_whatever_it_is_about() -> None:
+    kinds = catalogue()
+    assert {kind.__module__.rpartition(".")[0] for kind in kinds} == {"hsm_enrol.errors"}
+    assert len({kind.__module__ for kind in kinds}) > 1
+    for kind in kinds:
+        assert getattr(errors, kind.__name__) is kind
+        assert kind.__name__ in errors.__all__
+
+
+def test_an_enrolment_does_not_import_what_only_a_fault_or_a_sealed_pin_needs() -> None:
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]; import hsm_enrol.enrol; "
+        "print(*({'shlex', 'subprocess', 'hsm_enrol.errors'} & set(sys.modules)))"
+    )
+    words = [sys.executable, "-IBS", "-c", code, str(ROOT / "agent"), sysconfig.get_path("purelib")]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "hsm_enrol.errors\n"
 
 
 @pytest.fixture(scope="module")

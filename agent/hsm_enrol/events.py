@@ -1,4 +1,4 @@
-"""Knows what is told when nothing is wrong: each event with its journal message id, beside those of errors.py.
+"""Knows what is told when nothing is wrong: each event with its journal message id, beside those of errors/.
 
 `subject` and `text` are templates over fields of the journal entry: `{step}` is HSM_ENROL_STEP. They are what
 `journalctl -x` shows; the line itself is worded where it is said.

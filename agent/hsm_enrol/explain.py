@@ -1,6 +1,6 @@
 """Knows what each word means to an operator who met it: exit statuses, reasons, message ids, a verifier's words.
 
-Our own faults are worded in errors.py, what goes well in events.py; here are only the verifier's reasons
+Our own faults are worded in errors/, what goes well in events.py; here are only the verifier's reasons
 (docs/protocol.md, "Reasons"), and the way from a word to its explanation.
 """
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from hsm_enrol.errors import CredentialsMissing, ToolFailed
 from hsm_enrol.host.folders import below, errno_name
+
+if TYPE_CHECKING:
+    import subprocess
 
 PROGRAM = "/usr/bin/systemd-creds"
 NAME = "partition-pin"
@@ -35,6 +38,8 @@ def decrypt(credential: bytes, *, root: str = "") -> bytearray:
 
 
 def _run(verb: str, given: bytes | bytearray, root: str) -> bytearray:
+    import subprocess  # noqa: PLC0415  only where a PIN is sealed
+
     argv = [below(root, PROGRAM), verb, f"--name={NAME}", "-", "-"]
     try:
         with subprocess.Popen(  # noqa: S603  systemd's own program, no shell

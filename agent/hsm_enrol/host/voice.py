@@ -1,7 +1,7 @@
 """Knows how to tell a person, or the journal, what is happening: one line a step, fault and hint on lines of their own.
 
 stderr only; stdout belongs to what was asked for. Lower case, no full stop, no value out of a bundle, never an
-exception's text. Read by journald, a line is an entry with a message id (events.py, errors.py) and the fields
+exception's text. Read by journald, a line is an entry with a message id (events.py, errors/) and the fields
 HSM_ENROL_INSTANCE, _ASSERTION, _VERIFIER, _DECISION, _STEP, _REASON, and each fact of an error by its name. What ends a
 failed run goes to stderr as well: a unit with `journal+console` shows it on the console of an instance that nobody can
 log in to.
