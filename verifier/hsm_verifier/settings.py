@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 import tomllib
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from hsm_enrol.wire.assertion import AUDIENCE
+from hsm_verifier.settings_table import SettingsError, read, refuse_unknown, table_of, with_paths
 
-T = TypeVar("T")
-
-
-class SettingsError(Exception):
-    """The settings file cannot be used: says the key and what is wrong with it, never a secret."""
+__all__ = [
+    "AdminSettings",
+    "AwsSettings",
+    "OpenBaoSettings",
+    "ServerSettings",
+    "Settings",
+    "SettingsError",
+    "StateSettings",
+    "load_settings",
+    "parse_listen",
+    "settings_from_table",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,15 +134,15 @@ def load_settings(path: Path) -> Settings:
 
 def settings_from_table(table: dict[str, Any], path: Path) -> Settings:
     """Turn the parsed file into Settings; `path` is the file's own, for relative paths and error texts."""
-    _refuse_unknown(table, {"audience", "server", "state", "aws", "admin", "openbao"}, "")
+    refuse_unknown(table, {"audience", "server", "state", "aws", "admin", "openbao"}, "")
     audience = table.get("audience")
     if not isinstance(audience, str) or not re.fullmatch(AUDIENCE, audience, re.ASCII):
         raise SettingsError(f"audience: must match {AUDIENCE}; `hsm-verifier init` makes one")
     folder = path.absolute().parent
-    server = _read(ServerSettings, _table(table, "server"), "server")
-    state = _read(StateSettings, _table(table, "state"), "state")
-    aws = _read(AwsSettings, _table(table, "aws"), "aws")
-    admin = _read(AdminSettings, _table(table, "admin"), "admin")
+    server = read(ServerSettings, table_of(table, "server"), "server")
+    state = read(StateSettings, table_of(table, "state"), "state")
+    aws = read(AwsSettings, table_of(table, "aws"), "aws")
+    admin = read(AdminSettings, table_of(table, "admin"), "admin")
     for name in ("wide_sources", "forwarded_by", "proxy_protocol_from"):
         for text in getattr(server, name):
             try:
@@ -146,13 +153,13 @@ def settings_from_table(table: dict[str, Any], path: Path) -> Settings:
         raise SettingsError("state.answer_keys: one, or two while a rotation is under way")
     if aws.inventory not in {"ec2", "static"}:
         raise SettingsError("aws.inventory: ec2 or static")
-    openbao = _read(OpenBaoSettings, _table(table, "openbao"), "openbao")
+    openbao = read(OpenBaoSettings, table_of(table, "openbao"), "openbao")
     _check_store(state, openbao)
     parse_listen(server.listen)
     return Settings(
         audience=audience,
-        server=_with_paths(server, folder, ("tls_certificate", "tls_key")),
-        state=_with_paths(
+        server=with_paths(server, folder, ("tls_certificate", "tls_key")),
+        state=with_paths(
             state,
             folder,
             (
@@ -166,10 +173,10 @@ def settings_from_table(table: dict[str, Any], path: Path) -> Settings:
                 "policy",
             ),
         ),
-        aws=_with_paths(aws, folder, ("ca_file", "static_instances")),
-        openbao=_with_paths(openbao, folder, ("ca_file", "secret_id_file", "token_file")),
+        aws=with_paths(aws, folder, ("ca_file", "static_instances")),
+        openbao=with_paths(openbao, folder, ("ca_file", "secret_id_file", "token_file")),
         path=path.absolute(),
-        admin=_with_paths(admin, folder, ("tokens", "tls_certificate", "tls_key")),
+        admin=with_paths(admin, folder, ("tokens", "tls_certificate", "tls_key")),
     )
 
 
@@ -198,58 +205,3 @@ def parse_listen(text: str) -> tuple[str, int]:
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004
         raise SettingsError(f"server.listen: {text!r} is not HOST:PORT")
     return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _table(table: dict[str, Any], name: str) -> dict[str, Any]:
-    value = table.get(name, {})
-    if not isinstance(value, dict):
-        raise SettingsError(f"{name}: must be a table")
-    return cast("dict[str, Any]", value)
-
-
-def _refuse_unknown(table: dict[str, Any], known: set[str], section: str) -> None:
-    for name in table:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise SettingsError(f"{section}{name}: unknown key{hint}")
-
-
-def _read(kind: type[T], table: dict[str, Any], section: str) -> T:
-    known: dict[str, Field[Any]] = {f.name: f for f in fields(cast("Any", kind))}
-    _refuse_unknown(table, set(known), f"{section}.")
-    values: dict[str, Any] = {}
-    for name, spec in known.items():
-        if name in table:
-            values[name] = _typed(table[name], str(spec.type), f"{section}.{name}")
-        elif spec.default is MISSING and spec.default_factory is MISSING:
-            raise SettingsError(f"{section}.{name}: missing")
-    return kind(**values)
-
-
-def _typed(value: object, kind: str, where: str) -> object:
-    match kind, value:
-        case "str", str():
-            return value
-        case (("int" | "float"), bool()):
-            pass
-        case "int", int() if value > 0:
-            return value
-        case "float", int() | float() if value > 0:
-            return float(value)
-        case "tuple[str, ...]", list() if all(isinstance(item, str) for item in value):
-            return tuple(value)
-        case "dict[str, str]", dict() if all(isinstance(item, str) for item in value.values()):
-            return value
-    raise SettingsError(f"{where}: must be {'positive ' if kind in {'int', 'float'} else ''}{kind}")
-
-
-def _with_paths(section: T, folder: Path, names: tuple[str, ...]) -> T:
-    values = {f.name: getattr(section, f.name) for f in fields(cast("Any", section))}
-    for name in names:
-        value = values[name]
-        if isinstance(value, tuple):
-            values[name] = tuple(str(folder / item) for item in value)
-        elif value:
-            values[name] = str(folder / value)
-    return type(section)(**values)

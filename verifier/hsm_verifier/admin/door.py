@@ -13,7 +13,6 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
@@ -25,10 +24,10 @@ from starlette.routing import Route
 from hsm_verifier.admin import pages
 from hsm_verifier.admin.acts import Act, Grant, Refused, Resume, Revoke
 from hsm_verifier.admin.asked import Asked, NotShown, Page
+from hsm_verifier.admin.forms import read_form, same_origin
 from hsm_verifier.admin.headers import Secured
 from hsm_verifier.admin.office import ADDRESSES, STATIC, Office
 from hsm_verifier.admin.who import Papers, Porter
-from hsm_verifier.app import Gone, Incoming, read_body
 from hsm_verifier.ledger.store import LedgerError
 from hsm_verifier.limits import Buckets
 from hsm_verifier.refusal import Refusal
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
     from hsm_verifier.admin.sessions import Session
     from hsm_verifier.admin.tokens import Caller
 
-MAX_FORM = 4096  # bytes
-MAX_FIELDS = 20
 THREADS = 2  # pages at once; decisions have threads of their own
 GUESSES = (10 / 60, 10)  # sign-ins a second, and at once: a guess at 256 bits is hopeless, but each costs an audit line
 _KINDS = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
@@ -122,12 +119,12 @@ class Door:
             caller, session = self._admit(request)
             if caller is None:
                 return self._stranger(request)
-            form = await _form(request)
+            form = await read_form(request)
             asked = self._asked(request, caller, session, form)
             if not caller.may_act:
                 return await self._shown(asked, lambda: _fault(self._office, asked, 403, _MAY_NOT))
             sessions = self._porter.sessions
-            ours = session is not None and self._same_origin(request)
+            ours = session is not None and same_origin(request, tls=self._place.tls)
             if session is None or not ours or not sessions.take_ticket(session, form.get("ticket", ""), asked.address):
                 return await self._shown(asked, lambda: _fault(self._office, asked, 403, _NOT_OURS))
 
@@ -149,9 +146,9 @@ class Door:
 
     async def _login(self, request: Request) -> Response:
         tokens, office = self._porter.tokens, self._office
-        if tokens is None or not self._same_origin(request):
+        if tokens is None or not same_origin(request, tls=self._place.tls):
             return await self._shown(None, lambda: _fault(office, None, 403, _NOT_OURS))
-        form = await _form(request)
+        form = await read_form(request)
         if self._guesses.wait_for("all"):
             return await self._shown(None, lambda: _fault(office, None, 429, "Too many sign-ins; wait a minute"))
 
@@ -167,7 +164,7 @@ class Door:
         return await self._shown(None, work)
 
     async def _logout(self, request: Request) -> Response:
-        if not self._same_origin(request):
+        if not same_origin(request, tls=self._place.tls):
             return await self._shown(None, lambda: _fault(self._office, None, 403, _NOT_OURS))
         self._porter.sessions.end(request.cookies.get(self._cookie, ""))
         response = Response(status_code=303, headers={"location": "/login"})
@@ -214,13 +211,6 @@ class Door:
         headers = {"www-authenticate": 'Bearer realm="hsm-verifier"'}
         return Response("a token is wanted\n", 401, headers=headers, media_type="text/plain")
 
-    def _same_origin(self, request: Request) -> bool:
-        """Tell whether a page of ours sent this: browsers say from where every POST comes (Fetch standard, Origin)."""
-        scheme = "https" if self._place.tls else "http"
-        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
-            return False
-        return request.headers.get("origin", "") == f"{scheme}://{request.headers.get('host', '')}"
-
     async def _shown(self, asked: Asked | None, work: Callable[[], Page]) -> Response:
         """Make a page in a thread of our own; what cannot be read is told, never a stack."""
 
@@ -256,15 +246,3 @@ _NOT_OURS = "This form was not given to you by this page, or was sent already; o
 
 def _fault(office: Office, asked: Asked | None, status: int, sentence: str) -> Page:
     return office.render("fault.html", asked, status=status, sentence=sentence)
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """Read a form's fields, each once. A body that is no small form is an empty one: its ticket is missing then."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
-        return {}
-    try:
-        body = await read_body(Incoming("", tuple(request.headers.raw), request.receive), MAX_FORM)
-        return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS))
-    except (Refusal, Gone, ValueError):
-        return {}
