@@ -8,26 +8,19 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import insert
 
-from hsm_enrol.wire.bundle import Bundle, Client, Ha, Pin, Server
 from hsm_verifier.audit import Audit
 from hsm_verifier.ledger.schema import gates, instances, slots
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.settings import Settings
 from hsm_verifier.vault import Bundles
-from lab import pki
+from lab.fleet_bundles import DAY, bundle_of, members_of
 
 NOW = 1_800_000_000.0  # a Friday morning in January 2027, so that pictures stay the same
-DAY = 86400.0
 HOSTILE = "i-0badc0ffee0ddf00d"
 HOSTILE_NAME = (
     '\x1b[31m"><script>document.title="owned"</script>\x1b]0;owned\x07<img src=x onerror=alert(1)>\u202egnp.exe'
@@ -68,7 +61,7 @@ def make_up(settings: Settings, store: Store, vault: Bundles, *, count: int = 23
     serials = {}
     for group, published, ends in (("batch", 75, 19), ("web", 12, 211), ("signing", 2, 700)):
         then = now - published * DAY
-        serials[group] = vault.put(group, _bundle(group, then, now + ends * DAY), then)
+        serials[group] = vault.put(group, bundle_of(group, then, now + ends * DAY), then)
     rows = [_instance(dice, serials, number, now) for number in range(count)]
     rows += [_hostile(serials, now)]
     with store.deciding() as tx:
@@ -158,7 +151,7 @@ def _gates() -> Iterator[dict[str, Any]]:
     for group, state in (("web", "PROVEN"), ("batch", "HALTED"), ("signing", "UNPROVEN")):
         yield {
             "pin_id": f"pin-of-{group}",
-            "members": ",".join(_members(group)),
+            "members": ",".join(members_of(group)),
             "state": state,
             "trying": 0,
             "tries": 2 if state == "HALTED" else 0,
@@ -211,44 +204,3 @@ _REFUSALS = (
     ("not_visible_yet", "V9 not_found"),
     ("nonce_stale", "V4 nonce"),
 )
-
-
-def _members(group: str) -> tuple[str, ...]:
-    return {"web": ("154438865290", "154438865304"), "batch": ("154438865311",)}.get(
-        group, ("154438865325", "154438865339", "154438865342")
-    )
-
-
-def _bundle(group: str, begin: float, end: float) -> Bundle:
-    certificate, key = _pair(group, begin - DAY, end)
-    members = _members(group)
-    return Bundle(
-        serial=1,
-        client=Client(name=group, certificate=certificate, private_key=key),
-        servers=tuple(
-            Server(
-                address=f"hsm{number}.example", port=1792, certificate=_pair(f"hsm{number}", begin - DAY, end + DAY)[0]
-            )
-            for number in range(1, len(members) + 1)
-        ),
-        ha=Ha(label=f"{group}-ha", members=members, only=True, retry=-1, interval=60),
-        pin=Pin(id=f"pin-of-{group}", value="not-a-real-pin"),
-    )
-
-
-def _pair(common_name: str, begin: float, end: float) -> tuple[str, str]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = pki.name(CN=common_name)
-    start, stop = (datetime.fromtimestamp(0, UTC) + timedelta(seconds=moment) for moment in (begin, end))
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(stop)
-        .sign(key, hashes.SHA256())
-    )
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    return made.public_bytes(Encoding.PEM).decode(), pem

@@ -14,11 +14,11 @@ import socket
 import struct
 import threading
 import time
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Self
 
+from lab.imds_faults import Faults
 from lab.imds_troubles import TROUBLES
 from lab.machine import Machine, RoleCredentials, document_of
 
@@ -41,23 +41,6 @@ PAGE = """<?xml version="1.0" encoding="iso-8859-1"?>
  </body>
 </html>
 """
-
-
-@dataclass(slots=True, kw_only=True)
-class Faults:
-    """Switches that can be turned while the server runs. An item is named as below /latest/, the token is `token`."""
-
-    off: bool = False  # 403 to everything: HttpEndpoint disabled
-    token_timeout: bool = False  # the PUT's reply is dropped, as beyond the hop limit
-    silent: bool = False  # connections are taken and nothing is ever said
-    resets: int = 0  # so many requests, whichever, end in a connection reset
-    throttle: dict[str, int] = field(default_factory=dict)  # item, or `*` for any -> how many times 503
-    retry_after: str | None = None  # header beside a 503; the real service sends none
-    status: dict[str, int] = field(default_factory=dict)  # item -> status for good
-    token_uses: int | None = None  # a token is good for so many GETs
-    values: dict[str, bytes] = field(default_factory=dict)  # item -> another body
-    odd: dict[str, str] = field(default_factory=dict)  # item -> a name out of lab.imds_troubles
-    missing: set[str] = field(default_factory=set)  # items that answer 404
 
 
 class ImdsServer(ThreadingHTTPServer):
@@ -146,19 +129,6 @@ class ImdsServer(ThreadingHTTPServer):
         with self._lock:
             self._tokens.clear()
 
-    def spend(self, item: str) -> str | None:
-        """Note a request; give the passing trouble it meets, `reset` or `throttle`, and count that down."""
-        faults = self.faults
-        with self._lock:
-            if faults.resets > 0:
-                faults.resets -= 1
-                return "reset"
-            for name in (item, "*"):
-                if faults.throttle.get(name, 0) > 0:
-                    faults.throttle[name] -= 1
-                    return "throttle"
-        return None
-
 
 class _Handler(BaseHTTPRequestHandler):
     server: ImdsServer
@@ -213,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.server.stopping.wait()
             return True
-        passing = self.server.spend(item)
+        passing = faults.spend(item)
         if passing == "reset":
             self.reset()
         elif passing == "throttle":

@@ -24,6 +24,7 @@ from lab.bench import contestants, secrets_manager
 from lab.bench.classic import Classic
 from lab.bench.contestants import Contestant
 from lab.bench.disk import flush
+from lab.bench.place import place
 from lab.bench.process import Cost, Runner
 
 ENROL, FAR, STANDINS, IDLE = "enrol", "enrol, far", "enrol, tool stand-ins", "enrol, nothing to do"
@@ -70,13 +71,13 @@ class Figures:
 def field(folder: Path) -> Iterator[tuple[Contestant, ...]]:
     """Bring everybody to the start."""
     with contextlib.ExitStack() as stack:
-        near = stack.enter_context(contestants.place(folder / "near"))
-        away = stack.enter_context(contestants.place(folder / "far", far=True))
-        real = stack.enter_context(contestants.place(folder / "standins", instant=False))
-        joined = stack.enter_context(contestants.place(folder / "idle"))
-        scripted = stack.enter_context(contestants.place(folder / "shell"))
-        scripted_far = stack.enter_context(contestants.place(folder / "shell-far"))
-        checked = stack.enter_context(contestants.place(folder / "shell-idle"))
+        near = stack.enter_context(place(folder / "near"))
+        away = stack.enter_context(place(folder / "far", far=True))
+        real = stack.enter_context(place(folder / "standins", instant=False))
+        joined = stack.enter_context(place(folder / "idle"))
+        scripted = stack.enter_context(place(folder / "shell"))
+        scripted_far = stack.enter_context(place(folder / "shell-far"))
+        checked = stack.enter_context(place(folder / "shell-idle"))
         bundle = near.world.bundle()
         server = stack.enter_context(Classic(folder, bundle))
         (folder / "aws").mkdir()

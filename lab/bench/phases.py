@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from lab import charts
-from lab.bench import contestants
-from lab.bench.contestants import Place, plain_environment
+from lab.bench.contestants import plain_environment
+from lab.bench.place import Place, launcher_text, place
 
 LAUNCHER = """#!{python} -IBS
 import os, sys, time
@@ -139,9 +139,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="hsm-bench-") as name:
         folder = Path(name)
         found: dict[str, list[dict[str, float]]] = {"instant tools": [], "2 ms to IMDS, 20 ms to the verifier": []}
-        with contestants.place(folder / "near") as near, contestants.place(folder / "far", far=True) as far:
+        with place(folder / "near") as near, place(folder / "far", far=True) as far:
             launcher = folder / "launcher"
-            launcher.write_text(contestants.launcher_text(LAUNCHER, timed=TIMED))
+            launcher.write_text(launcher_text(LAUNCHER, timed=TIMED))
             launcher.chmod(0o755)
             for number in range(args.rounds + 1):
                 for runs, at in zip(found.values(), (near, far), strict=True):

@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 from collections import Counter
@@ -19,27 +17,15 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
 
-from hsm_enrol.wire.keys import public_to_pem
-from hsm_enrol.wire.seal import KEMS
 from lab import charts
 from lab.bench.asker import Facts
-from lab.bench.site import ROOT, AwsApart, Verifier, aws_apart, child_environment, verifier
+from lab.bench.generators import Generator, Plan, orders_of
+from lab.bench.site import AwsApart, Verifier, aws_apart, verifier
 from lab.bench.weight import Weight, share
 
 RESTART_EVERY = 1.5  # seconds
 WARM = 16  # enrolments before the clock starts: the PIN is proven, pools are open
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How a fleet asks. `connections` is `fresh` (one an enrolment), `each` (one a request) or `kept`."""
-
-    clients: int
-    connections: str = "fresh"
-    kem: str = KEMS[0]
-    processes: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +54,7 @@ def measure(
     """Enrol a fleet; `meanwhile` runs beside it. With restarts the server's CPU is only the last process's."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=site.folder)))
-        generators = [_Generator(place, stack) for place in _orders(folder, site, fleet, plan)]
+        generators = [Generator(place, stack) for place in orders_of(folder, site, fleet, plan)]
         for one in generators:
             one.wait_ready()
         server, played = site.used(), aws.used()
@@ -105,62 +91,6 @@ def measure(
 def percentile(values: list[float], share: float) -> float:
     """Give the value that `share` of the sorted values do not exceed."""
     return values[min(len(values) - 1, int(len(values) * share))]
-
-
-class _Generator:
-    """A load generator's process."""
-
-    def __init__(self, orders: Path, stack: ExitStack) -> None:
-        command = [sys.executable, "-m", "lab.bench.load", str(orders)]
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, cwd=ROOT, env=child_environment(), stdin=pipe, stdout=pipe, text=True)
-        stack.callback(self._end)
-
-    def wait_ready(self) -> None:
-        if _open(self._process.stdout).readline() != "ready\n":
-            raise RuntimeError("a load generator did not start")
-
-    def go(self) -> None:
-        stdin = _open(self._process.stdin)
-        stdin.write("go\n")
-        stdin.flush()
-
-    def result(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(_open(self._process.stdout).readline())
-        return found
-
-    def _end(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-
-def _open(pipe: IO[str] | None) -> IO[str]:
-    if pipe is None:
-        raise TypeError("the process has no such pipe")
-    return pipe
-
-
-def _orders(folder: Path, site: Verifier, fleet: list[Facts], plan: Plan) -> list[Path]:
-    """Divide clients and fleet among the processes."""
-    processes = min(plan.processes, plan.clients)
-    party, places = site.party, []
-    for number in range(processes):
-        orders = {
-            "host": site.address[0],
-            "port": site.address[1],
-            "audience": party.audience,
-            "answer_key": public_to_pem(party.answer_key).decode(),
-            "ca_file": str(site.folder / "verifier-ca.pem"),
-            "connections": plan.connections,
-            "kem": plan.kem,
-            "clients": plan.clients // processes + (number < plan.clients % processes),
-            "fleet": [one.to_json() for one in fleet[number::processes]],
-        }
-        place = folder / f"orders-{number}.json"
-        place.touch(0o600)
-        place.write_text(json.dumps(orders))
-        places.append(place)
-    return places
 
 
 def restarting(site: Verifier, times: int, between: float) -> Callable[[], None]:

@@ -15,7 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab import charts
-from lab.scale.scenario import Outcome, Scenario, bound_curve, run, troubled
+from lab.scale.bound import bound_curve
+from lab.scale.play import run
+from lab.scale.scenario import Outcome, Scenario, troubled
 
 
 def main() -> int:

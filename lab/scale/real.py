@@ -13,12 +13,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.bench.generators import Plan
 from lab.bench.site import aws_apart, verifier
-from lab.bench.throughput import WARM, Figures, Plan, measure
+from lab.bench.throughput import WARM, Figures, measure
 from lab.scale.cloud import Quotas, Weather
 from lab.scale.instance import Network
 from lab.scale.party import Costs
-from lab.scale.scenario import Scenario, run
+from lab.scale.play import run
+from lab.scale.scenario import Scenario
 
 LOOPBACK = 0.00005  # seconds one way
 NEAR = 1.35  # how far apart the two may be

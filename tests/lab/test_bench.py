@@ -16,11 +16,12 @@ import pytest
 from lab.bench import contestants
 from lab.bench.classic import Classic
 from lab.bench.contest import BARS, Bar, figures, ratio, table
-from lab.bench.contestants import Place, plain_environment
+from lab.bench.contestants import plain_environment
 from lab.bench.cpu import used_by
 from lab.bench.disk import flush
 from lab.bench.distance import Distance
 from lab.bench.line import Broken, Line, context_of
+from lab.bench.place import Place, place
 from lab.bench.process import Cost, Failed, Runner
 from lab.bench.throughput import percentile
 
@@ -42,7 +43,7 @@ HEAVY = {
 
 @pytest.fixture(scope="module")
 def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with contestants.place(tmp_path_factory.mktemp("bench") / "place") as found:
+    with place(tmp_path_factory.mktemp("bench") / "place") as found:
         yield found
 
 

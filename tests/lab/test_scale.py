@@ -12,7 +12,8 @@ import pytest
 
 from lab import charts
 from lab.scale.__main__ import enrolled_chart, wrong
-from lab.scale.scenario import Outcome, Scenario, run, troubled
+from lab.scale.play import run
+from lab.scale.scenario import Outcome, Scenario, troubled
 from lab.scale.simulation import Cpu, Seats, Simulation
 
 SIZE = int(os.environ.get("HSM_SCALE_INSTANCES", "80"))

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.bench.generators import Plan
 from lab.bench.site import aws_apart, verifier
-from lab.bench.throughput import Plan, measure
+from lab.bench.throughput import measure
 from lab.bench.weight import Share, Weight, share
 from lab.world import World
 from tests.documents import table
