@@ -38,7 +38,7 @@ os.environ["HSM_ENROL_NURSERY"] = "1"  # lab/nursery.py
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # boto3 must not ask the link-local address for credentials
 
 # The same examples each time, so that a run on another machine can be repeated; HSM_ENROL_RANDOM=1 looks for new ones.
-hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 if not os.environ.get("HSM_ENROL_RANDOM"):
     hypothesis.settings.load_profile("repeatable")
 
