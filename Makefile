@@ -92,6 +92,8 @@ bench: $(READY)
 	@$(PY) -m lab.bench.throughput --count $(COUNT) --out $(BENCH)
 	@$(PY) -m lab.bench.phases --out $(BENCH)
 	@$(PY) -m lab.bench.contest --rounds $(ROUNDS) --out $(BENCH)
+	@packaging/deb/build.sh agent
+	@$(PY) -m lab.bench.installed --deb dist/hsm-enrol_*.deb --rounds $(ROUNDS) --out $(BENCH)
 
 deb:
 	@packaging/dev/needs.sh lintian=lintian

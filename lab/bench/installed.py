@@ -18,8 +18,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab.bench import contestants
-from lab.bench.contestants import Place, plain_environment
+from lab.bench.contestants import plain_environment
+from lab.bench.place import Place, place
 from lab.bench.process import Runner
 
 PACKAGE, WRITTEN, BARE = "package, read-only", "byte code written here", "read-only, no byte code"
@@ -109,11 +109,11 @@ def main() -> int:
         folder = Path(name)
         launchers = trees(args.deb, folder)
         try:
-            with contestants.place(folder / "host") as at, Runner(folder / "log") as runner:
+            with place(folder / "host") as at, Runner(folder / "log") as runner:
                 found = measure(at, launchers, runner, args.rounds)
         finally:
-            for place in (folder / "bare", *folder.glob("unpacked/usr/lib/hsm-enrol/site")):
-                subprocess.run(["umount", str(place)], check=True, timeout=30)
+            for tree in (folder / "bare", *folder.glob("unpacked/usr/lib/hsm-enrol/site")):
+                subprocess.run(["umount", str(tree)], check=True, timeout=30)
     print(table(found))
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
