@@ -23,7 +23,7 @@ from hsm_enrol.host.site import LOOKS, Site, understood
 from hsm_enrol.host.state import STATE
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.join import Join
-from hsm_enrol.model import Desired, Need, PutFile, SetMode, Step, describe
+from hsm_enrol.model import Desired, Need, PutFile, Seen, SetMode, Step, describe
 from hsm_enrol.pin_use import PinUse
 from hsm_enrol.plan import Former, leftovers
 from hsm_enrol.proof import Proof, prove
@@ -78,7 +78,7 @@ def _install(wanted: Wanted, site: Site, lock: Lock, voice: Voice) -> tuple[Desi
         undo.begin(
             STATE,
             watch=site.at_risk(desired, seen),
-            drop=_superseded(site, desired, former),
+            drop=_superseded(site, desired, former, seen),
             root=site.root,
             by_hand=left.by_hand,
             tell=voice.displaced,
@@ -152,8 +152,7 @@ def _as_proven(desired: Desired, proof: Proof) -> Desired:
     return dataclasses.replace(desired, ha=dataclasses.replace(desired.ha, serial=serial, slot=proof.slot))
 
 
-def _superseded(site: Site, desired: Desired, former: Former) -> tuple[str, ...]:
-    seen = site.look(desired, former)
+def _superseded(site: Site, desired: Desired, former: Former, seen: Seen) -> tuple[str, ...]:
     return tuple(real_path(below(site.root, path), site.root) for path in leftovers(desired, seen, former))
 
 

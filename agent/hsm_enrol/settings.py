@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Callable
@@ -170,6 +169,8 @@ def _table(kind: type[_T], values: Any, name: str, text: str, path: str) -> _T:
 
 
 def _near(word: str, known: dict[str, Any]) -> str:
+    import difflib  # noqa: PLC0415  only for who has mistyped
+
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else "known here: " + ", ".join(known)
 

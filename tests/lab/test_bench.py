@@ -97,16 +97,17 @@ def test_a_run_with_nothing_to_do_imports_nothing_heavy(at: Place, tmp_path: Pat
     print(f"\n{len(names)} top-level modules")
 
 
-def test_requests_comes_without_its_guesser_and_without_a_warning() -> None:
+def test_requests_comes_without_what_nobody_wants_and_without_a_warning() -> None:
     program = (
         "import sys, hsm_enrol.host.exchange\n"
         "from hsm_enrol.host.plain_requests import requests\n"
         "guessers = {'chardet', 'charset_normalizer'}\n"
-        "assert not guessers & set(sys.modules)\n"
+        "assert not (guessers | {'importlib.metadata', 'urllib3.http2'}) & set(sys.modules)\n"
         "answer = requests.Response()\n"
         "answer._content = b'caf\\xc3\\xa9'\n"
         "assert answer.text == 'caf\\u00e9'\n"
-        "import charset_normalizer\n"
+        "import charset_normalizer, urllib3.http2\n"
+        "assert callable(urllib3.http2.inject_into_urllib3)\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
 

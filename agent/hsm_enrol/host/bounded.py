@@ -13,13 +13,8 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
-import urllib3
-import urllib3.connection
-import urllib3.connectionpool
-import urllib3.exceptions
-
 from hsm_enrol.host.dial import dial
-from hsm_enrol.host.plain_requests import requests
+from hsm_enrol.host.plain_requests import requests, urllib3
 from hsm_enrol.host.tls_socket import TlsSocket
 
 if TYPE_CHECKING:

@@ -12,8 +12,6 @@ import ssl
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-import urllib3.exceptions
-
 from hsm_enrol.errors import (
     AnswerTooLarge,
     EnrolError,
@@ -23,7 +21,7 @@ from hsm_enrol.errors import (
     WireError,
 )
 from hsm_enrol.host.bounded import Turn, ask, bounded_tls_session, read_at_most
-from hsm_enrol.host.plain_requests import requests
+from hsm_enrol.host.plain_requests import requests, urllib3
 from hsm_enrol.host.retry import Deadline, seconds_of
 from hsm_enrol.host.trust import trusting, why_untrusted
 from hsm_enrol.shapes import dataclass

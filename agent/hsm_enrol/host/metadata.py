@@ -12,11 +12,9 @@ import os
 import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import urllib3.exceptions
-
 from hsm_enrol.errors import EnrolError, ImdsHopLimit, ImdsOdd, ImdsOff, ImdsThrottled, ImdsUnreachable
 from hsm_enrol.host.bounded import Turn, ask, bounded_session, read_at_most
-from hsm_enrol.host.plain_requests import requests
+from hsm_enrol.host.plain_requests import requests, urllib3
 from hsm_enrol.host.retry import Deadline, retrying, seconds_of
 
 if TYPE_CHECKING:
