@@ -115,8 +115,8 @@ def test_calls_follow_the_time_a_fleet_takes_and_not_its_size() -> None:
     calls = [one.calls["DescribeInstances"] for one in (small, large, naive)]
     assert calls[1] < 3 * calls[0], calls  # for four times as many
     assert calls[2] >= SIZE, calls
-    # At most ten calls a second, after thirty four, for each verifier: within the quota that all of an account share.
-    assert calls[1] <= PLAIN.verifiers * (30 + 4 * large.t100) + 1, calls
+    # At most ten calls a second, then four, for each verifier: within the quota that all of an account share.
+    assert calls[1] <= PLAIN.verifiers * (16 + 4 * large.t100) + 1, calls
     assert not large.throttled
 
 

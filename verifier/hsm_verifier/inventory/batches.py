@@ -42,7 +42,7 @@ class Batches(Generic[K, V]):
         *,
         gap: float = 0.1,
         spacing: float = 0.25,
-        burst: int = 30,
+        burst: int = 16,
         keep: float = 5.0,
         most: int = 200,
         clock: Callable[[], float] = time.monotonic,
