@@ -32,6 +32,7 @@ class _Plan(NamedTuple):
     shown: tuple[str, ...]
     compared: tuple[str, ...]
     defaults: dict[str, Any]  # as they were written
+    puts: dict[str, Any]  # of all members, where each may be given
 
 
 def _make(cls: type, *, frozen: bool = False, kw_only: bool = False, slots: bool = False) -> type:
@@ -61,7 +62,8 @@ def _make(cls: type, *, frozen: bool = False, kw_only: bool = False, slots: bool
             compared.append(name)
     order = () if kw_only else tuple(one.name for one in members if one.asked)
     defaults = {name: own[name] for name in hints if name in own}
-    type.__setattr__(made, "__plan__", _Plan(tuple(members), order, tuple(shown), tuple(compared), defaults))
+    puts = {one.name: one.put for one in members} if all(one.asked for one in members) else {}
+    type.__setattr__(made, "__plan__", _Plan(tuple(members), order, tuple(shown), tuple(compared), defaults, puts))
     return made
 
 
@@ -73,6 +75,10 @@ def _init(self: Any, *unnamed: Any, **given: Any) -> None:
             raise TypeError(f"{type(self).__name__}() takes {len(plan.order)} arguments without a name")
         given = dict(zip(plan.order, unnamed, strict=False)) | given
     left = len(given)
+    if plan.puts and plan.puts.keys() == given.keys():  # all are given, which is how most are made
+        for name, value in given.items():
+            plan.puts[name](self, value)
+        return
     for name, put, asked, default, factory in plan.members:
         if asked and name in given:
             put(self, given[name])

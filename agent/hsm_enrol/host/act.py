@@ -79,7 +79,7 @@ class Hand:
             root=self.root,
             private=step.secret,
             guard=unmoved,
-            flush_folder=False,  # the journal flushes each folder once, before it commits
+            flush="file",  # the journal flushes each folder once, before it commits
         )
 
     def _must_cover(self, path: str, step: PutFile | SetMode | EditConf) -> None:

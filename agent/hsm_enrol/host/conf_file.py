@@ -99,5 +99,5 @@ def _replace(read: ConfText, text: str, root: str, guard: Callable[[], None] | N
         xattrs=looks.xattrs,
         root=root,
         guard=guard,
-        flush_folder=False,
+        flush="file",
     )

@@ -19,6 +19,9 @@ from hsm_enrol.host.removal import OURS, drop_file, remove_file, sweep, wipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Literal
+
+    Flush = Literal["all", "file", "nothing"]
 
 __all__ = [
     "ACL",
@@ -56,13 +59,14 @@ def put_file(
     root: str = "",
     private: bool = False,
     guard: Callable[[], None] | None = None,
-    flush_folder: bool = True,
+    flush: Flush = "all",
 ) -> None:
     """Replace or make the regular file `path` with exactly these bytes, permission bits and owner.
 
     `uid`, `gid`: None is our own. `xattrs`: None keeps those of the file that is replaced. `private`: the folder must
     not be writable by its group. `guard` is called right before the rename and may raise to leave all as it was.
-    Without `flush_folder` a power cut may bring the old file back until somebody flushes the folder.
+    `flush`: with "file" a power cut may bring the old file back until somebody flushes the folder, with "nothing" it
+    may leave anything; that is for /run, of which it leaves nothing anyway.
     Raises CannotWrite, UnsafeFolder, UnsafeFile (a link, or nothing a rename may replace).
     """
     name = os.path.basename(path)
@@ -75,7 +79,7 @@ def put_file(
             gid=os.getegid() if gid is None else gid,
             xattrs=keep,
         )
-        temp = make_temp(folder, content, looks)
+        temp = make_temp(folder, content, looks, flush=flush != "nothing")
         try:
             if guard:
                 guard()
@@ -84,12 +88,12 @@ def put_file(
             with suppress(OSError):
                 wipe(folder, temp)
             raise
-        if flush_folder:
+        if flush == "all":
             os.fsync(folder)
 
 
-def make_temp(folder: int, content: bytes, looks: Looks) -> str:
-    """Write a new file under a name of ours in `folder`, looking as told and safe on disk; give its name.
+def make_temp(folder: int, content: bytes, looks: Looks, *, flush: bool = True) -> str:
+    """Write a new file under a name of ours in `folder`, looking as told and, by `flush`, safe on disk; give its name.
 
     O_EXCL and O_NOFOLLOW: whatever is already there under that name is not ours to write to. Raises OSError, and then
     leaves nothing.
@@ -103,7 +107,8 @@ def make_temp(folder: int, content: bytes, looks: Looks) -> str:
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
             set_looks(descriptor, looks)
-            os.fsync(descriptor)
+            if flush:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
     except BaseException:

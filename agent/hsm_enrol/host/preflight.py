@@ -24,6 +24,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 def preflight(paths: Iterable[str], *, root: str = "", private: Iterable[str] = (), room: int = 64 * 1024) -> None:
     """Prove that each path can be replaced or made: a temporary of `room` bytes is written beside it and removed.
 
+    It is not flushed: room is set aside when it is written, and a disk that is broken shows itself to the journal.
     A folder that is itself still to be made is proven by the nearest one that exists. `private` paths want a folder
     that its group cannot write. Raises CannotWrite (read-only, full), UnsafeFolder, UnsafeFile (a link, a second hard
     link, immutable, a mount point).
@@ -39,7 +40,8 @@ def preflight(paths: Iterable[str], *, root: str = "", private: Iterable[str] = 
                     _look_at_target(descriptor, path, points, root)
                 if folder not in tried:
                     looks = Looks(mode=0o600, uid=os.geteuid(), gid=os.getegid())
-                    os.unlink(make_temp(descriptor, bytes(room), looks), dir_fd=descriptor)  # zeros need no wiping
+                    trial = make_temp(descriptor, bytes(room), looks, flush=False)
+                    os.unlink(trial, dir_fd=descriptor)  # zeros need no wiping
                     tried.add(folder)
         except OSError as error:
             raise CannotWrite(path=path, error=errno_name(error)) from error

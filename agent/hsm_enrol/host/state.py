@@ -83,7 +83,7 @@ def note_pending(root: str, *, instance_id: str, jti: str, nonce: str, owner: st
     No secret is in it, so nothing is lost with /run.
     """
     members = {"schema": 1, "instance_id": instance_id, "jti": jti, "nonce": nonce, "owner": owner}
-    files.put_file(PENDING, json.dumps(members, indent=1).encode() + b"\n", root=root)
+    files.put_file(PENDING, json.dumps(members, indent=1).encode() + b"\n", root=root, flush="nothing")
 
 
 def read_pending(root: str = "") -> dict[str, str] | None:
@@ -98,7 +98,7 @@ def read_pending(root: str = "") -> dict[str, str] | None:
 
 def drop_pending(root: str = "") -> None:
     """Forget the note."""
-    files.drop_file(PENDING, root=root)
+    files.remove_file(PENDING, root=root)
 
 
 def read_record(root: str = "") -> Record | None:
