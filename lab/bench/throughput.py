@@ -112,10 +112,11 @@ HEADING = (
 
 
 def line(one: Figures) -> str:
-    """Write one run as a line of the table."""
+    """Write one run as a line of the table; of a server that was restarted only its last process's CPU is known."""
+    cpu = f"{one.server_cpu:15.2f}" if one.server_cpu > 0 else f"{'restarted':>15}"
     return (
         f"{one.clients:7} {one.connections:11} {one.per_second:5.0f} {one.p50:7.1f} {one.p99:7.1f} "
-        f"{one.server_cpu:15.2f} {one.generator_cpu:6.2f} {one.aws_cpu:5.2f} {one.server_peak_mib:5.0f}"
+        f"{cpu} {one.generator_cpu:6.2f} {one.aws_cpu:5.2f} {one.server_peak_mib:5.0f}"
         + (f"\n{'':7} not at once: {one.broken}" if one.broken else "")
     )
 
