@@ -90,6 +90,8 @@ bench: $(READY)
 	@$(PY) -m lab.scale --instances $(INSTANCES) --out $(BENCH)
 	@$(PY) -m lab.scale.real --out $(BENCH)
 	@$(PY) -m lab.bench.throughput --count $(COUNT) --out $(BENCH)
+	@packaging/dev/postgres.sh
+	@$(PY) -m lab.bench.throughput --postgres --connections fresh --count $(COUNT) --out $(BENCH)
 	@$(PY) -m lab.bench.phases --out $(BENCH)
 	@$(PY) -m lab.bench.contest --rounds $(ROUNDS) --out $(BENCH)
 	@packaging/deb/build.sh agent

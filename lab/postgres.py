@@ -1,7 +1,8 @@
 """Knows how to run a PostgreSQL of its own, as Debian packages it: throw-away, on a socket in a folder and on loopback.
 
-Local connections are trusted. Those over TCP want TLS and a password, as a real ledger's do. Nothing is synced to disk:
-the cluster lives as long as a test; what a crash of the database's machine does is PostgreSQL's own business.
+Local connections are trusted. Those over TCP want TLS and a password, as a real ledger's do. Nothing is synced to disk
+unless asked for: the cluster lives as long as a test; what a crash of the database's machine does is PostgreSQL's own
+business.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ SPEED = {
     "shared_buffers": "64MB",
     "max_connections": "100",
 }
+DURABLE = {"fsync", "full_page_writes"}  # what PostgreSQL has on by itself
 
 
 def find_programs() -> Path | None:
@@ -40,8 +42,12 @@ def find_programs() -> Path | None:
 class Postgres:
     """One cluster with one owner. `create` makes a database, `url` and `tls_url` say how a ledger reaches it."""
 
-    def __init__(self, programs: Path | None = None) -> None:
-        """Make the cluster; nothing listens yet. Raises FileNotFoundError when PostgreSQL is not installed."""
+    def __init__(self, programs: Path | None = None, *, durable: bool = False) -> None:
+        """Make the cluster; nothing listens yet. Raises FileNotFoundError when PostgreSQL is not installed.
+
+        `durable`: a commit is on the disk before it is told, as PostgreSQL does by itself; for a bench.
+        """
+        self._speed = {name: value for name, value in SPEED.items() if not (durable and name in DURABLE)}
         found = programs or find_programs()
         if found is None:
             raise FileNotFoundError("PostgreSQL's server; run packaging/dev/postgres.sh")
@@ -71,7 +77,7 @@ class Postgres:
 
     def start(self) -> Self:
         """Serve from now on."""
-        options = SPEED | {
+        options = self._speed | {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": str(self.folder),

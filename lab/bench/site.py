@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from hsm_verifier.vault import Vault
 from lab import pki
 from lab.bench.asker import Facts, Party
 from lab.bench.cpu import Used, used_by
+from lab.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60
@@ -137,8 +139,8 @@ class Verifier:
 
 
 @contextlib.contextmanager
-def verifier(folder: Path, aws: AwsApart, *, server: str = "") -> Iterator[Verifier]:
-    """Make and run a verifier for this AWS. `server` is TOML for `[server]`."""
+def verifier(folder: Path, aws: AwsApart, *, server: str = "", database: Postgres | None = None) -> Iterator[Verifier]:
+    """Make and run a verifier for this AWS. `server` is TOML for `[server]`; the ledger is SQLite, or `database`."""
     with contextlib.redirect_stdout(io.StringIO()):
         if hsm_verifier(["init", str(folder), "--host", "127.0.0.1"]):
             raise RuntimeError("hsm-verifier init failed")
@@ -148,7 +150,13 @@ def verifier(folder: Path, aws: AwsApart, *, server: str = "") -> Iterator[Verif
     text = text.replace('sts_connect = ""', f'sts_connect = "{told["sts"]}"')
     text = text.replace('ca_file = ""', f'ca_file = "{told["ca_file"]}"')
     text = text.replace("[server]\n", "[server]\n" + CAPS + server)
+    if database is not None:
+        text = _with_database(text, folder, database)
     config.write_text(text)
+    if database is not None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            if hsm_verifier(["ledger", "create", "--config", str(config)]):
+                raise RuntimeError("hsm-verifier ledger create failed")
     (folder / "aws-certs" / f"{told['region']}.pem").write_text(told["certificate"])
     vault = Vault(folder / "bundles", (folder / "secrets" / "bundle.key").read_bytes())
     serial = vault.put("web", make_bundle(), time.time())
@@ -162,6 +170,16 @@ def verifier(folder: Path, aws: AwsApart, *, server: str = "") -> Iterator[Verif
             yield running
         finally:
             running.stop()
+
+
+def _with_database(text: str, folder: Path, database: Postgres) -> str:
+    """Put the ledger on PostgreSQL, over TLS and with a password, as docs/operating.md says."""
+    database.create("bench")
+    secret = folder / "secrets/ledger.password"
+    secret.touch(0o600)
+    secret.write_text(database.password)
+    lines = f'ledger = "{database.tls_url("bench")}"\nledger_password = "secrets/ledger.password"'
+    return re.sub(r'^ledger = ".*"$', lines, text, flags=re.MULTILINE)
 
 
 def make_bundle() -> Bundle:

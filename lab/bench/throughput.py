@@ -23,6 +23,7 @@ from lab.bench.asker import Facts
 from lab.bench.generators import Generator, Plan, orders_of
 from lab.bench.site import AwsApart, Verifier, aws_apart, verifier
 from lab.bench.weight import Weight, share
+from lab.postgres import Postgres
 
 RESTART_EVERY = 1.5  # seconds
 WARM = 16  # enrolments before the clock starts: the PIN is proven, pools are open
@@ -130,6 +131,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="of load generators")
     parser.add_argument("--restarts", type=int, default=3, help="of the verifier, under load, in a run of its own")
     parser.add_argument("--server", default="", help="TOML for [server]")
+    parser.add_argument("--postgres", action="store_true", help="a PostgreSQL of its own, durable, has the ledger")
     parser.add_argument("--out", type=Path, help="folder for throughput.json and throughput.svg")
     args = parser.parse_args()
     plans = [
@@ -139,9 +141,13 @@ def main() -> None:
     ]
     total = WARM + sum(count for _, count in plans) + args.count
     found = []
-    with tempfile.TemporaryDirectory(prefix="hsm-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="hsm-bench-") as folder, ExitStack() as stack:
         place = Path(folder) / "vp"
-        with aws_apart(Path(folder), total) as aws, verifier(place, aws, server=args.server) as site:
+        database = stack.enter_context(Postgres(durable=True)) if args.postgres else None
+        with (
+            aws_apart(Path(folder), total) as aws,
+            verifier(place, aws, server=args.server, database=database) as site,
+        ):
             fleet, empty = iter(aws.fleet()), Weight.of(place)
             measure(site, aws, list(islice(fleet, WARM)), Plan(clients=1))
             print(f"{site.used().peak_mib:.0f} MiB after {WARM} enrolments, one after another\n{HEADING}")
@@ -152,11 +158,13 @@ def main() -> None:
                 plan = Plan(clients=16, processes=args.processes)
                 found.append(measure(site, aws, list(fleet), plan, restarting(site, args.restarts, RESTART_EVERY)))
                 print(f"{line(found[-1])}\n{'':7} {args.restarts} restarts, all {found[-1].enrolled} were served")
-        print(share(empty, Weight.of(place), aws.counted, WARM + sum(one.enrolled for one in found)).line())
+        if database is None:  # what lies in PostgreSQL is not weighed
+            print(share(empty, Weight.of(place), aws.counted, WARM + sum(one.enrolled for one in found)).line())
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "throughput.json").write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
-        (args.out / "throughput.svg").write_text(chart(found))
+        name = "throughput-postgresql" if args.postgres else "throughput"
+        (args.out / f"{name}.json").write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+        (args.out / f"{name}.svg").write_text(chart(found))
 
 
 def chart(found: list[Figures]) -> str:
