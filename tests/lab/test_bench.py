@@ -13,17 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from lab.bench import contestants
+from lab.bench import contestants, installed
 from lab.bench.classic import Classic
 from lab.bench.contest import BARS, Bar, figures, ratio, table
 from lab.bench.contestants import plain_environment
 from lab.bench.cpu import used_by
 from lab.bench.disk import flush
 from lab.bench.distance import Distance
+from lab.bench.generators import Plan
 from lab.bench.line import Broken, Line, context_of
 from lab.bench.place import Place, place
 from lab.bench.process import Cost, Failed, Runner
-from lab.bench.throughput import percentile
+from lab.bench.site import aws_apart, verifier
+from lab.bench.throughput import measure, percentile
+from lab.postgres import Postgres
 
 # docs/performance.md: what a run with nothing to do must not import, because each costs more than the whole answer.
 HEAVY = {
@@ -195,3 +198,28 @@ def test_the_cpu_of_a_running_process_is_read_from_proc() -> None:
     after = used_by(os.getpid())
     assert 0.08 <= after.cpu - before.cpu <= 1.0
     assert after.peak_mib > 10
+
+
+def test_the_load_test_runs_on_a_durable_postgresql_too(tmp_path: Path) -> None:
+    with (
+        Postgres(durable=True) as database,
+        aws_apart(tmp_path / "aws", 9) as aws,
+        verifier(tmp_path / "vp", aws, database=database) as site,
+    ):
+        fleet = aws.fleet()
+        assert measure(site, aws, fleet[:1], Plan(clients=1)).enrolled == 1  # the PIN is proven: nobody is held
+        assert measure(site, aws, fleet[1:], Plan(clients=4)).enrolled == 8
+        assert database.sql("SHOW fsync", "bench").strip() == "on"
+        assert database.sql("SELECT count(*) FROM slots WHERE state = 'CONFIRMED'", "bench").strip() == "9"
+
+
+def test_an_installed_tree_is_compared_round_by_round() -> None:
+    found = {
+        job: {installed.PACKAGE: [11.0, 30.0, 12.0], installed.WRITTEN: [10.0, 20.0, slow], installed.BARE: [40.0] * 3}
+        for job, slow in (("enrol", 12.0), ("nothing to do", 4.0))
+    }
+    lines = installed.table(found).splitlines()
+    assert lines[-2:] == [
+        "enrol: package, read-only / byte code written here 1.10, bar 1.1: met",
+        "nothing to do: package, read-only / byte code written here 1.50, bar 1.1: MISSED",
+    ]
