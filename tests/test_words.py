@@ -42,7 +42,14 @@ def test_the_boot_units_lines_are_plain() -> None:
 
 
 def test_what_is_not_plain_is_left_to_argparse() -> None:
-    for argv in ([], ["enrol", "-v"], ["enrol", "enrol"], ["--reason", "boot", "enrol"], ["enrol", "--config"]):
+    for argv in (
+        [],
+        ["enrol", "-v"],
+        ["enrol", "enrol"],
+        ["--reason", "boot", "enrol"],
+        ["enrol", "--config"],
+        ["enrol", "--reason=x", "--reason=boot"],
+    ):
         assert plain_enrol(argv) is None
 
 

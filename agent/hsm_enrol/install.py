@@ -98,6 +98,8 @@ def _install(wanted: Wanted, site: Site, lock: Lock, voice: Voice) -> tuple[Desi
             desired = _as_proven(desired, proof)
         _deliver(desired, wanted, site, hand, voice)
         signals.stop_if_asked()
+        if wanted.by_tools:
+            journal.flush_files()
         record = wanted.record(desired, journal.tx, before)
         # A host that lacks its key is never one with nothing to do: no witness says so.
         rows = () if needs else witness(site, desired, wanted.settings_path)

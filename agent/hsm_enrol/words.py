@@ -30,11 +30,13 @@ def plain_enrol(argv: list[str]) -> dict[str, str] | None:
                 value = next(words, "-")
                 if value.startswith("-"):
                     return None
+            if name == "--reason" and value not in REASONS:
+                return None
             options[name] = value
         elif word == "enrol" and not command:
             command = word
         else:
             return None
-    if not command or options["--reason"] not in REASONS:
+    if not command:
         return None
     return {name.removeprefix("--"): value for name, value in options.items()}

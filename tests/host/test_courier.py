@@ -615,6 +615,35 @@ def test_the_wall_clock_set_during_an_exchange_does_no_harm(
     assert len(read) == 1
 
 
+def test_a_clock_that_is_set_after_an_early_challenge_came_does_no_harm(
+    party: Party, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, make, behind = party(), Maker(), [7200.0]
+    courier = office.courier(there.url)
+    monkeypatch.setattr(courier, "_theirs", TheirClock(lambda: time.time() - behind[0]))
+    courier.begin()
+    assert courier._early is not None
+    courier._early[1].take(20)
+    behind[0] = 0.0
+    assert courier.ask(make) == ANSWER
+    assert abs(make.times[0] - time.time()) < 5
+
+
+def test_without_a_thread_the_challenge_is_asked_for_in_its_turn(
+    party: Party, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    there = party()
+    courier = office.courier(there.url)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        courier.begin()
+    assert courier.ask(Maker()) == ANSWER
+    assert there.messages == ["challenge", "enrolments"]
+
+
 # --- receipts
 
 

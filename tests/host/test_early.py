@@ -1,10 +1,12 @@
 """What is begun before its turn: one outcome, taken once by whoever needs it, and nobody is held up by it."""
 
+import gc
 import random
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +45,25 @@ def test_what_it_raises_is_raised_where_it_is_taken() -> None:
     early: Early[str] = Early(fails)
     with pytest.raises(KeyError, match="nothing"):
         early.take(LONG)
+
+
+def test_a_failure_that_was_heard_keeps_nothing_alive() -> None:
+    class Secret:
+        """What a caller holds."""
+
+    def caller() -> weakref.ref[Secret]:
+        early: Early[str] = Early(fails)
+        with pytest.raises(KeyError) as caught:
+            early.take(LONG)
+        del caught
+        secret = Secret()
+        return weakref.ref(secret)
+
+    gc.disable()
+    try:
+        assert caller()() is None
+    finally:
+        gc.enable()
 
 
 def test_an_outcome_ages_from_its_end_whether_it_worked_or_not() -> None:

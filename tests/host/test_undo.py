@@ -265,3 +265,25 @@ def test_each_rename_is_of_a_file_that_is_safe_on_disk_and_its_folder_is_made_sa
             assert ("fsync", path) in log[last_write:at], path
         if what == "rename":
             assert ("fsync", os.path.dirname(path)) in log[at : commit if at < commit else None], path
+
+
+def test_what_a_tool_wrote_is_flushed_when_asked_and_links_are_left(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    target, link = root / "etc/by-a-tool", root / "etc/link"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to("by-a-tool")
+    with undo.begin(state(root), watch=["/etc/by-a-tool", "/etc/link", "/etc/absent"], root=str(root)) as journal:
+        target.write_text("as vtl leaves it")
+        monkeypatch.setattr(os, "fsync", fsync)
+        journal.flush_files()
+        monkeypatch.undo()
+        assert flushed == [str(target)]
+        journal.commit(b'{"tx": "' + journal.tx.encode() + b'"}')

@@ -61,9 +61,10 @@ def start(argv: Sequence[str], terminal: int, environment: Mapping[str, str], he
     """
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:  # inherited; nobody could tell how a child ended
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    slave = fcntl.fcntl(terminal, fcntl.F_DUPFD_CLOEXEC, _STANDARD)
-    kept = None if held is None else fcntl.fcntl(held, fcntl.F_DUPFD, _STANDARD)  # a duplicate that exec leaves open
+    slave, kept = fcntl.fcntl(terminal, fcntl.F_DUPFD_CLOEXEC, _STANDARD), None
     try:
+        if held is not None:
+            kept = fcntl.fcntl(held, fcntl.F_DUPFD, _STANDARD)  # a duplicate that exec leaves open
         actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
             # Who leads a session and opens a terminal has it as the controlling one; setsid comes before all of these.
             (os.POSIX_SPAWN_OPEN, 0, f"/proc/self/fd/{slave}", os.O_RDWR, 0),
@@ -94,13 +95,17 @@ def _inherited() -> list[int]:
 
 @contextmanager
 def _tidy() -> Iterator[None]:
-    """Be in / with the usual umask, for a child that inherits both."""
-    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Be in / with the usual umask, for a child that inherits both; and stay there if there is no way back."""
+    here = None
+    with suppress(OSError):  # a folder that we may not search, or that is gone
+        here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     mask = os.umask(0o022)
     try:
         os.chdir("/")
         yield
     finally:
         os.umask(mask)
-        os.fchdir(here)
-        os.close(here)
+        if here is not None:
+            with suppress(OSError):
+                os.fchdir(here)
+            os.close(here)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import field
 from typing import Final
 
@@ -26,7 +27,7 @@ from hsm_enrol.errors import (
 from hsm_enrol.host.early import Early
 from hsm_enrol.host.exchange import PATIENCE, Line, Message, Unanswered
 from hsm_enrol.host.heard import Heard
-from hsm_enrol.host.retry import Deadline
+from hsm_enrol.host.retry import Deadline, boottime
 from hsm_enrol.host.rounds import Rounds
 from hsm_enrol.host.their_clock import TheirClock
 from hsm_enrol.settings import VerifierSettings
@@ -106,7 +107,8 @@ class Courier:
         How it went is heard, and told, where the challenge is needed.
         """
         message, end = _asking(self._rounds.first), self._deadline.part(PATIENCE)
-        self._early = (message, Early(lambda: self._carry(message, end)))
+        with suppress(RuntimeError):  # no thread to be had: then it is asked when its turn comes
+            self._early = (message, Early(lambda: self._carry(message, end)))
 
     def greet(self) -> Challenge:
         """Ask for a challenge and nothing else: is a verifier there, what does it say of itself? Raises as `ask`."""
@@ -194,7 +196,7 @@ class Courier:
         return heard if early.age <= FRESH else None
 
     def _carry(self, message: Message, end: Deadline) -> Heard:
-        return Heard(reply=self._line.exchange(message, end), at=self._theirs.ours())
+        return Heard(reply=self._line.exchange(message, end), came=boottime())
 
     def _heed(self, heard: Heard) -> bytes:
         """Give the body; or raise what a problem means."""
@@ -205,7 +207,7 @@ class Courier:
 
     def _learn_time(self, server_time: int, heard: Heard) -> None:
         try:
-            self._theirs.learn(server_time, seconds=heard.reply.seconds, at=heard.at)
+            self._theirs.learn(server_time, seconds=heard.reply.seconds / 2 + boottime() - heard.came)
         except ClockWrong as wrong:
             raise Unanswered(wrong) from None
 

@@ -36,7 +36,7 @@ class Early(Generic[T]):
         if self._came is None:
             raise TimeoutError
         if self._failed:
-            raise self._failed[0]
+            raise self._failed.pop()  # kept here, it would keep alive whatever its takers hold
         return self._done[0]
 
     @property

@@ -24,10 +24,10 @@ _NO_DECISION = "-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """A reply, and what our clock (Unix seconds) said when it came."""
+    """A reply, and when it came (seconds since boot, which nobody sets)."""
 
     reply: Reply
-    at: float
+    came: float
 
     @property
     def problem(self) -> Problem | None:

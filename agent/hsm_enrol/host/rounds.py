@@ -80,16 +80,16 @@ class Rounds:
 
     def _round(self, act: Act[T], deadline: Deadline) -> T:
         """Ask each in turn, beginning with the one that answered last, until one answers (R2)."""
-        worst: Unanswered | None = None
+        worst: EnrolError | None = None  # not the exception: its traceback would keep alive what is asked for next
         for url in self._order():
             if worst is not None and deadline.expired:
                 break
             try:
                 return self._insist(act, url, deadline)
             except Unanswered as failure:
-                if worst is None or isinstance(worst.error, VerifierUnreachable):  # the least telling of causes
-                    worst = failure
-        raise worst or TypeError("no verifier to ask")
+                if worst is None or isinstance(worst, VerifierUnreachable):  # the least telling of causes
+                    worst = failure.error
+        raise Unanswered(worst) if worst is not None else TypeError("no verifier to ask")
 
     def _insist(self, act: Act[T], url: str, deadline: Deadline) -> T:
         """Ask one; again at once when it says so, three times a run, then "now" means later (R3)."""

@@ -22,20 +22,16 @@ class TheirClock:
         self.offset = 0.0
         """Seconds to add to our clock to get theirs; 0.0 within 5 s."""
 
-    def ours(self) -> float:
-        """Read our clock."""
-        return self._clock()
-
     def now(self) -> float:
         """Give their time now."""
         return self._clock() + self.offset
 
-    def learn(self, server_time: int, *, seconds: float, at: float) -> None:
-        """Compare: they looked at theirs in the middle of an exchange of `seconds`, at whose end ours showed `at`.
+    def learn(self, server_time: int, *, seconds: float) -> None:
+        """Compare: theirs showed `server_time` so many `seconds` ago, counted by a clock that nobody sets.
 
-        Ours was read once: a clock that is set during the exchange does no harm. Raises ClockWrong.
+        Ours is read once, now: one that was set since they looked at theirs does no harm. Raises ClockWrong.
         """
-        offset = server_time + seconds / 2 - at
+        offset = server_time + seconds - self._clock()
         if abs(offset) > WRONG_CLOCK:
             raise ClockWrong(seconds=round(abs(offset)))
         self.offset = 0.0 if abs(offset) <= SAME_CLOCK else offset

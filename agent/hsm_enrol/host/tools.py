@@ -70,9 +70,9 @@ def run_tool(
     try:
         try:
             process = _start(argv, slave, env_conf, lock_fd)
-        except FileNotFoundError as error:
-            raise ClientMissing(path=argv[0]) from error
         except OSError as error:
+            if not os.path.lexists(argv[0]):
+                raise ClientMissing(path=argv[0]) from error
             what = f"it cannot be started ({errno_name(error)})"
             raise ToolFailed(tool=os.path.basename(argv[0]), command=argv[1], what=what) from error
         finally:

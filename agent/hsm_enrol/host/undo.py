@@ -90,6 +90,12 @@ class Journal:
         """Tell whether `path` can be put back."""
         return any(entry.path == below(self.root, path) for entry in self.script.entries)
 
+    def flush_files(self) -> None:
+        """Make the bytes safe of every file that may have changed: whoever else wrote some did not. CannotWrite."""
+        for entry in self.script.entries:
+            if os.path.isfile(entry.path) and not os.path.islink(entry.path):
+                files.fsync_file(entry.path, root=self.root)
+
     def commit(self, record: bytes) -> None:
         """Make all renames so far safe on disk, then put the record with our tx in place: from here on it is done.
 
