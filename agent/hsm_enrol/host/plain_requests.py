@@ -5,7 +5,7 @@ What urllib3 needs to speak HTTP/2, which is offered to nobody: its package begi
 library is installed, and with it comes half of importlib. The package's modules are found without that beginning.
 So requests and urllib3 are imported here first, and by everybody from here.
 
-An entry that is None in `sys.modules` is how Python says that a module is absent; afterwards all is as it was.
+An entry that is None in `sys.modules` is how Python says that a module is absent; each can be imported afterwards.
 """
 
 from __future__ import annotations
