@@ -119,7 +119,7 @@ MUTANTS = (
     Mutant(
         "V9",
         DECIDE,
-        "if sightings.unseen_for(world.store, request.sub) > sightings.VISIBLE_WITHIN:",
+        "if unseen > sightings.VISIBLE_WITHIN:",
         "if False:",
         "tests/verifier/test_decide.py",
     ),

@@ -24,6 +24,7 @@ from hsm_verifier.inventory.clients import Clients
 from hsm_verifier.inventory.ec2 import Ec2Inventory, facts_of
 from hsm_verifier.inventory.facts import Facts
 from hsm_verifier.inventory.words import refusal_of
+from hsm_verifier.ledger.clerk import InPlace
 from hsm_verifier.ledger.store import Store, sqlite_url
 from hsm_verifier.limits import Buckets
 from hsm_verifier.nonce import Nonces
@@ -217,6 +218,7 @@ class Verifier:
             audience=AUDIENCE,
             policy=ledger.policy,
             store=ledger.store,
+            clerk=InPlace(ledger.store),
             vault=ledger.vault,
             nonces=Nonces(b"n" * 32, AUDIENCE),
             keys=AnswerKeys((ledger.key,)),

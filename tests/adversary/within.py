@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hsm_verifier.app import App, Workers, make_app
+from hsm_verifier.app import App, Turns, make_app
 from hsm_verifier.audit import Audit
 from hsm_verifier.cli.serve import make_world
 from hsm_verifier.limits import Sources
@@ -83,5 +83,5 @@ def make_within(settings: Settings, outside: Party) -> Within:
         ca_file=outside.ca_file,
         audience=outside.audience,
         answer_keys=outside.answer_keys,
-        app=make_app(service, sources, Workers(2, 8), settings.server),
+        app=make_app(service, sources, Turns(2, 8), settings.server),
     )

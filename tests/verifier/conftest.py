@@ -12,6 +12,7 @@ from sqlalchemy import inspect
 from hsm_enrol.wire.keys import generate_key
 from hsm_verifier.answer_keys import AnswerKeys
 from hsm_verifier.audit import Audit
+from hsm_verifier.ledger.clerk import InPlace
 from hsm_verifier.ledger.schema import metadata
 from hsm_verifier.ledger.store import Store, sqlite_url
 from hsm_verifier.limits import Buckets
@@ -83,6 +84,7 @@ def party(tmp_path: Path, store: Store, vault: Vault) -> Party:
         audience=AUDIENCE,
         policy=policy,
         store=store,
+        clerk=InPlace(store),
         vault=vault,
         nonces=Nonces(NONCE_KEY, AUDIENCE),
         keys=AnswerKeys((generate_key(),)),

@@ -1,4 +1,4 @@
-"""Knows the three addresses of the protocol: reads a bounded body, hands it to a worker, sends the reply.
+"""Knows the three addresses of the protocol: reads a bounded body, gives it a turn, sends the reply.
 
 A plain ASGI application: three fixed paths need no framework, and a framework's layers were a tenth of an enrolment.
 """
@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +16,7 @@ from hsm_verifier.limits import Sources, client_of, networks
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.service import Reply, Service
 from hsm_verifier.settings import ServerSettings
+from hsm_verifier.turns import take_turn
 
 MAX_RECEIPT = 8 * 1024
 
@@ -30,26 +29,25 @@ class Gone(Exception):
     """The asker hung up before its request was whole; there is nobody to answer."""
 
 
-class Workers:
-    """A pool of threads with a bounded queue: when it is full the asker hears so at once (V1)."""
+class Turns:
+    """So many turns at a time with a bounded queue: when it is full the asker hears so at once (V1)."""
 
     def __init__(self, count: int, queue: int) -> None:
-        """Run `count` requests at a time and let `queue` more wait."""
-        self._pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix="decide")
-        self._room = threading.Semaphore(count + queue)
+        """Let `count` requests have their turns at a time and `queue` more wait."""
+        self._seats = asyncio.Semaphore(count)
+        self._room = count + queue
 
     async def run(self, work: Callable[[bytes, str], Reply], body: bytes, source: str) -> Reply:
         """Give work's reply. Raises Refusal `busy` (503) when the queue is full."""
-        if not self._room.acquire(blocking=False):
+        if not self._room:
             raise Refusal("busy", "V1 queue_full", status=503)
-        # The room is given back when the work ends, not when the asker loses patience.
-        future = self._pool.submit(work, body, source)
-        future.add_done_callback(lambda _done: self._room.release())
-        return await asyncio.wrap_future(future)
-
-    def close(self) -> None:
-        """Wait for the work that was begun."""
-        self._pool.shutdown(wait=True)
+        self._room -= 1
+        try:
+            # The room is given back when the work ends, not when the asker loses patience: uvicorn lets a task end.
+            async with self._seats:
+                return await take_turn(lambda: work(body, source))
+        finally:
+            self._room += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +70,11 @@ class Incoming:
 class Door:
     """Takes requests in: who asks, how often, how much."""
 
-    def __init__(self, service: Service, sources: Sources, workers: Workers, settings: ServerSettings) -> None:
+    def __init__(self, service: Service, sources: Sources, turns: Turns, settings: ServerSettings) -> None:
         """Read the hops whose X-Forwarded-For is believed."""
         self._service = service
         self._sources = sources
-        self._workers = workers
+        self._turns = turns
         self._hops = networks(settings.forwarded_by)
 
     async def challenge(self, request: Incoming) -> Reply:
@@ -112,7 +110,7 @@ class Door:
         try:
             self._admit(request, source, kind)
             body = await read_body(request, cap)
-            return await self._workers.run(work, body, source)
+            return await self._turns.run(work, body, source)
         except Refusal as refusal:
             return self._service.refuse(event, source, refusal)
 
@@ -162,9 +160,9 @@ async def respond(reply: Reply, send: Send) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
-def make_app(service: Service, sources: Sources, workers: Workers, settings: ServerSettings) -> App:
+def make_app(service: Service, sources: Sources, turns: Turns, settings: ServerSettings) -> App:
     """Give the ASGI application."""
-    door = Door(service, sources, workers, settings)
+    door = Door(service, sources, turns, settings)
     routes = {
         "/v1/challenge": ("GET", door.challenge),
         "/v1/enrolments": ("POST", door.enrolments),

@@ -44,6 +44,15 @@ class Head:
     hash: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What one line shall say: the event, when (Unix seconds), and facts, of which None is left out."""
+
+    event: str
+    now: float
+    facts: Mapping[str, Fact]
+
+
 class Audit:
     """Appends to one file, shared by threads and by the command line beside a running server."""
 
@@ -55,18 +64,24 @@ class Audit:
 
     def write(self, event: str, now: float, **facts: Fact) -> Head:
         """Append one line and fsync it; None is left out. Raises OSError: then nothing may be answered."""
+        return self.write_all([Entry(event=event, now=now, facts=facts)])[0]
+
+    def write_all(self, entries: list[Entry]) -> list[Head]:
+        """Append a line for each and fsync them together. Raises OSError: then nothing of them may be answered."""
+        heads: list[Head] = []
         with self._lock, self._exclusive() as handle:
-            head = self._head(handle)
-            line = self._line(head, event, now, facts)
-            _write_whole(handle, line)
-            os.fsync(handle)
-            head = Head(n=head.n + 1, hash=hashlib.sha256(line).hexdigest())
+            head, lines = self._head(handle), []
+            for entry in entries:
+                lines.append(self._line(head, entry.event, entry.now, entry.facts))
+                head = Head(n=head.n + 1, hash=hashlib.sha256(lines[-1]).hexdigest())
+                heads.append(head)
+            _append(handle, b"".join(lines))
             status = os.fstat(handle)
             self._seen = (status.st_ino, status.st_size, head)
             self._note_head(head)
-        return head
+        return heads
 
-    def _line(self, head: Head, event: str, now: float, facts: dict[str, Fact]) -> bytes:
+    def _line(self, head: Head, event: str, now: float, facts: Mapping[str, Fact]) -> bytes:
         record: dict[str, Fact] = {
             "n": head.n + 1,
             "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
@@ -171,6 +186,18 @@ def last_taken(path: Path, since: float) -> Witness | None:
                 )
                 return witness if datetime.fromisoformat(record["time"]).timestamp() > since else None
     return None
+
+
+def _append(handle: int, lines: bytes) -> None:
+    """Write all of it and flush it; what cannot be is taken back, since nobody is answered what it says."""
+    size = os.fstat(handle).st_size
+    try:
+        _write_whole(handle, lines)
+        os.fsync(handle)
+    except OSError:
+        with contextlib.suppress(OSError):  # then it stays, torn perhaps, which the next writer explains
+            os.ftruncate(handle, size)
+        raise
 
 
 def _write_whole(handle: int, line: bytes) -> None:

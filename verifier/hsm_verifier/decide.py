@@ -43,7 +43,9 @@ def decide(body: bytes, source: str, world: World, trail: Trail) -> bytes:
     trail.facts |= about(request)
     shown = check_request(request, world)
     document = check_document(request, shown, world)
-    standing = ledger_known.look_up(world.store, request.sub, request.cnf.thumbprint, request.have)
+    standing = world.clerk.read(
+        lambda store: ledger_known.look_up(store, request.sub, request.cnf.thumbprint, request.have)
+    )
     if standing.known is not None and standing.known.owner != request.cnf.thumbprint:
         trail.facts["served_to"] = standing.known.owner
     check_pending_time(document, standing.known)
@@ -75,7 +77,8 @@ def answer_known(case: Case, world: World, trail: Trail) -> bytes | None:
             return _seal(request, entry.serial, world, bundle=None, trial=False)
     if case.waits and request.pin:
         entry = world.vault.current(case.waits.group)
-        if entry and entry.gate and ledger_known.gate_closed(world.store, entry.gate, request.sub):
+        gate = entry.gate if entry else None
+        if gate and world.clerk.read(lambda store: ledger_known.gate_closed(store, gate, request.sub)):
             trail.proved = True  # this key passed V8 when it was first held
             raise Refusal("hold", "V13 held_again", retry_after=world.rng.uniform(*HOLD))
     return None
@@ -84,7 +87,7 @@ def answer_known(case: Case, world: World, trail: Trail) -> bytes | None:
 def _has_it(known: Known, request: Assertion, world: World) -> bool:
     """O1: `have`, signed by the owner, confirms the slot; written only once. False when it was REVOKED."""
     have = request.have or 0
-    return known.have_confirmed or confirm_have(world.store, request.sub, known.owner, have)
+    return known.have_confirmed or world.clerk.write(lambda store: confirm_have(store, request.sub, known.owner, have))
 
 
 def prove(case: Case, world: World, trail: Trail) -> str:
@@ -109,7 +112,8 @@ def look(case: Case, level: str, world: World) -> Facts:
     except Refusal as refusal:
         if refusal.reason != "not_visible_yet" or level != "identity-role":
             raise
-        if sightings.unseen_for(world.store, request.sub) > sightings.VISIBLE_WITHIN:
+        unseen = world.clerk.write(lambda store: sightings.unseen_for(store, request.sub))
+        if unseen > sightings.VISIBLE_WITHIN:
             raise Refusal("not_admitted", "V9 not_found") from None
         raise
 
@@ -181,7 +185,7 @@ def answer_claim(case: Case, claim: Claim, world: World, trail: Trail) -> bytes:
     def make(state: str, trial: bool) -> bytes:  # noqa: FBT001  the ledger's two words
         return _seal(case.request, claim.serial, world, bundle=bundle if state == "bundle" else None, trial=trial)
 
-    match take(world.store, claim, make):
+    match world.clerk.write(lambda store: take(store, claim, make)):
         case Held(halted=halted, alarm=alarm):
             word = "V13 halted" if halted else "V13 hold"
             raise Refusal("hold", word, retry_after=world.rng.uniform(*HOLD), alarm=alarm)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hsm_enrol.wire.assertion import Assertion
 from hsm_verifier.evidence.iid import Document
 from hsm_verifier.inventory.facts import Facts
 from hsm_verifier.policy import Group, Verdict
+
+if TYPE_CHECKING:
+    from hsm_verifier.audit import Fact, Head
 
 
 class Policy(Protocol):
@@ -36,15 +39,22 @@ class Policy(Protocol):
         """Give every group's name."""
 
 
+class Audit(Protocol):
+    """Takes decisions down."""
+
+    def write(self, event: str, now: float, **facts: Fact) -> Head:
+        """Append one line; it is durable when this returns. Raises OSError."""
+
+
 class Sts(Protocol):
-    """V8: asks AWS who signed."""
+    """V8: asks AWS who signed. Called in a turn: waiting is done by turns.wait_for or in a thread apart."""
 
     def ask(self, assertion: Assertion) -> object:
         """Return when AWS named exactly this instance; else raise Refusal."""
 
 
 class Inventory(Protocol):
-    """V9: what AWS's API says of an instance."""
+    """V9: what AWS's API says of an instance. Waits as Sts does."""
 
     def look_up(self, request: Assertion) -> Facts:
         """Give facts, or raise Refusal."""

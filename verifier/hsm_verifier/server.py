@@ -20,7 +20,7 @@ import uvloop
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from hsm_verifier.app import Workers, make_app
+from hsm_verifier.app import Turns, make_app
 from hsm_verifier.limits import Sources, networks, within
 from hsm_verifier.protocol import TimedProtocol
 from hsm_verifier.proxy_protocol import BadProxyHeader, read_source
@@ -53,8 +53,7 @@ class Listener:
         self._context = context
         self._sources = Sources(settings, time.monotonic)
         self._balancers = networks(settings.proxy_protocol_from)
-        self._workers = Workers(settings.workers, settings.queue)
-        app = make_app(service, self._sources, self._workers, settings)
+        app = make_app(service, self._sources, Turns(settings.workers, settings.queue), settings)
         self._config = Config(
             app,
             http="httptools",
@@ -129,7 +128,6 @@ class Listener:
             async with asyncio.timeout(self._settings.stop_timeout):
                 while self._state.tasks:
                     await asyncio.wait(tuple(self._state.tasks))
-        self._workers.close()
 
     def _has_silent(self) -> bool:
         """Tell whether there is a connection on which nothing was asked yet."""

@@ -1,7 +1,7 @@
 """Knows how to answer one message: decide, write the audit line, word the reply.
 
-Nothing is sent before decision and audit line are durable. Runs in worker threads; knows nothing of HTTP but status
-numbers and media types.
+Nothing is sent before decision and audit line are durable. Each message is a turn (turns.py); knows nothing of HTTP but
+status numbers and media types.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hsm_verifier.vault import VaultError
 from hsm_verifier.world import Trail, World
 
 if TYPE_CHECKING:
-    from hsm_verifier.audit import Audit
+    from hsm_verifier.ports import Audit
 
 TEXTS = {
     "malformed": "the message breaks the protocol",
@@ -73,7 +73,7 @@ class Service:
         self._kems = tuple(sorted({kem for group in groups for kem in group.kems}))
 
     def challenge(self) -> Reply:
-        """Give a fresh nonce; needs no thread, writes nothing."""
+        """Give a fresh nonce; waits for nobody, writes nothing."""
         now = self._world.clock()
         told = Challenge(
             nonce=self._world.nonces.make(now),
@@ -109,18 +109,16 @@ class Service:
                 "code": told.code,
                 "pin_told": told.pin,
             }
-            noted = note(
-                self._world.store,
-                Note(
-                    instance_id=told.sub,
-                    owner=owner.thumbprint,
-                    serial=told.serial,
-                    nonce=told.nonce,
-                    result=told.result,
-                    code=told.code,
-                    pin=told.pin,
-                ),
+            receipt = Note(
+                instance_id=told.sub,
+                owner=owner.thumbprint,
+                serial=told.serial,
+                nonce=told.nonce,
+                result=told.result,
+                code=told.code,
+                pin=told.pin,
             )
+            noted = self._world.clerk.write(lambda store: note(store, receipt))
             trail.alarm |= noted.alarm
             trail.facts["effect"] = list(noted.effect)
             return Reply(status=204, kind="", body=b"")
@@ -213,7 +211,7 @@ class Service:
 
         def owner_of(instance_id: str, serial: int) -> PublicJwk | None:
             nonlocal owner
-            text = owner_jwk(self._world.store, instance_id, serial)
+            text = self._world.clerk.read(lambda store: owner_jwk(store, instance_id, serial))
             owner = None if text is None else PublicJwk.from_json(json.loads(text))
             return owner
 

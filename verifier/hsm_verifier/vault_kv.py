@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from hsm_enrol.errors import WireError
 from hsm_enrol.wire.bundle import MAX_BUNDLE, Bundle
+from hsm_verifier.aside import Aside
 from hsm_verifier.vault import GROUP, Bundles, VaultError, check_group, numbered
 
 TRIES = 20  # of drawing a serial while others publish too
@@ -29,6 +30,26 @@ class Kv(Protocol):
 
     def names(self, key: str) -> tuple[str, ...]:
         """Give the names below a key. Raises VaultError."""
+
+
+class KvAside:
+    """A store that is asked aside: it is far away, and other turns go on meanwhile."""
+
+    def __init__(self, kv: Kv, aside: Aside) -> None:
+        """Take the store."""
+        self._kv, self._aside = kv, aside
+
+    def read(self, key: str) -> tuple[dict[str, Any], int] | None:
+        """Give a secret and its version."""
+        return self._aside(lambda: self._kv.read(key))
+
+    def write(self, key: str, secret: dict[str, Any], *, version: int) -> bool:
+        """Write where `version` is the current one."""
+        return self._aside(lambda: self._kv.write(key, secret, version=version))
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """Give the names below a key."""
+        return self._aside(lambda: self._kv.names(key))
 
 
 class KvVault(Bundles):

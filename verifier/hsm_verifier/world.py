@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hsm_verifier.answer_keys import AnswerKeys
     from hsm_verifier.audit import Fact
     from hsm_verifier.evidence.iid import Document
+    from hsm_verifier.ledger.clerk import Clerk
     from hsm_verifier.ledger.known import Known
     from hsm_verifier.ledger.sightings import Waits
     from hsm_verifier.ledger.store import Store
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """All that decisions need beside the request itself. `clock` is Unix seconds; `asks` limits each instance id."""
+    """All that decisions need beside the request itself. `clerk` is who decisions ask of `store`, the ledger.
+
+    `clock` is Unix seconds; `asks` limits each instance id.
+    """
 
     audience: str
     policy: Policy
     store: Store
+    clerk: Clerk
     vault: Bundles
     nonces: Nonces
     keys: AnswerKeys

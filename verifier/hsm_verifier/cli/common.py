@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from hsm_verifier.aside import Aside, in_place
 from hsm_verifier.audit import Audit, Fact
 from hsm_verifier.durable import read_secret
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.openbao import OpenBao
 from hsm_verifier.settings import Settings, load_settings
 from hsm_verifier.vault import Bundles, Vault
-from hsm_verifier.vault_kv import KvVault
+from hsm_verifier.vault_kv import KvAside, KvVault
 
 DEFAULT_CONFIG = "/etc/hsm-verifier/hsm-verifier.toml"
 
@@ -67,10 +68,10 @@ def nonce_key_of(settings: Settings) -> bytes:
     return key
 
 
-def open_vault(settings: Settings) -> Bundles:
+def open_vault(settings: Settings, aside: Aside = in_place) -> Bundles:
     """Open the bundles, wherever the settings say that they rest. Raises OSError, VaultError."""
     if settings.openbao.url:
-        return KvVault(OpenBao(settings.openbao))
+        return KvVault(KvAside(OpenBao(settings.openbao), aside))
     return Vault(Path(settings.state.bundles), read_secret(Path(settings.state.bundle_key)))
 
 

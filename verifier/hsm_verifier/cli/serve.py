@@ -14,14 +14,17 @@ from pathlib import Path
 
 from hsm_verifier.admin.open import open_admin
 from hsm_verifier.answer_keys import AnswerKeys
+from hsm_verifier.aside import Aside, Threads, in_place
 from hsm_verifier.audit import Audit, last_taken
 from hsm_verifier.cli.common import CliError, nonce_key_of, open_store, open_vault, settings_of, with_config
 from hsm_verifier.ledger import restored
+from hsm_verifier.ledger.clerk import open_clerk
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.limits import Buckets
 from hsm_verifier.nonce import Nonces
 from hsm_verifier.outside import open_documents, open_inventory, open_policy, open_sts
 from hsm_verifier.ports import Policy
+from hsm_verifier.scribe import Scribe
 from hsm_verifier.server import serve, tls_context
 from hsm_verifier.service import Service
 from hsm_verifier.settings import Settings, parse_listen
@@ -51,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
         settings = replace(settings, admin=replace(settings.admin, listen=args.admin))
     os.umask(0o077)
     audit = Audit(Path(settings.state.audit))
-    world = make_world(settings)
+    asking = Threads(settings.server.workers, "ask")
+    world = make_world(settings, asking)
     warn(world.policy)
     guard_restore(world.store, audit, Path(settings.state.audit))
     try:
@@ -59,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
     except ssl.SSLError:
         raise CliError("server.tls_certificate and server.tls_key are no pair that TLS can use", 78) from None
     sockets = listening_sockets(*parse_listen(settings.server.listen))
-    service = Service(world, audit)
+    scribe = Scribe(audit)
+    service = Service(world, scribe)
     # Connections of its own: whoever looks at the fleet never waits for a decision, nor a decision for them.
     looking = open_store(settings, pool=ADMIN_CONNECTIONS)
     admin = open_admin(
@@ -67,23 +72,30 @@ def run(args: argparse.Namespace) -> int:
     )
     audit.write("start", time.time(), audience=settings.audience)
     serve(service, settings.server, context, sockets, admin.run if admin else None)
+    for one in (asking, world.clerk, scribe):
+        one.close()
     audit.write("stop", time.time())
     looking.close()
     world.store.close()
     return 0
 
 
-def make_world(settings: Settings) -> World:
-    """Open all that decisions need. Raises LedgerError, VaultError, OSError, WireError, CliError."""
+def make_world(settings: Settings, aside: Aside = in_place) -> World:
+    """Open all that decisions need; what takes time is done `aside`.
+
+    Raises LedgerError, VaultError, OSError, WireError, CliError.
+    """
+    store = open_store(settings, pool=settings.server.workers)
     return World(
         audience=settings.audience,
         policy=open_policy(settings),
-        store=open_store(settings, pool=settings.server.workers),
-        vault=open_vault(settings),
+        store=store,
+        clerk=open_clerk(store, aside),
+        vault=open_vault(settings, aside),
         nonces=Nonces(nonce_key_of(settings), settings.audience),
         keys=AnswerKeys.load(settings.state.answer_keys),
-        sts=open_sts(settings),
-        inventory=open_inventory(settings),
+        sts=open_sts(settings, aside),
+        inventory=open_inventory(settings, aside),
         documents=open_documents(settings),
         asks=Buckets(ASKS_PER_MINUTE / 60, ASKS_PER_MINUTE, time.monotonic),
         clock=time.time,

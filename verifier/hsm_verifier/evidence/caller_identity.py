@@ -14,6 +14,7 @@ from hsm_enrol.errors import WireError
 from hsm_enrol.wire import sts
 from hsm_enrol.wire.assertion import Assertion, IdentityRole
 from hsm_enrol.wire.strict import parse_json
+from hsm_verifier.aside import Aside, in_place
 from hsm_verifier.evidence.sts_lines import StsLines
 from hsm_verifier.refusal import Refusal
 
@@ -49,11 +50,12 @@ class StsClient:
         ca_file: str = "",
         dns_suffixes: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        aside: Aside = in_place,
     ) -> None:
-        """Read the roots; connect when asked. Raises OSError, ssl.SSLError."""
+        """Read the roots; connect when asked, by `aside`. Raises OSError, ssl.SSLError."""
         self._lines = StsLines(connect=connect, ca_file=ca_file, clock=clock)
         self._suffixes = dict(dns_suffixes or {})
-        self._clock = clock
+        self._clock, self._aside = clock, aside
 
     def ask(self, assertion: Assertion) -> CallerIdentity:
         """V8: return when AWS says that exactly this instance signed exactly this binding. Raises Refusal."""
@@ -72,7 +74,7 @@ class StsClient:
             arn = self._arn(assertion, evidence)
         except WireError as error:
             raise Refusal("evidence_invalid", f"V8 {error.what}") from None
-        status, body = self._send(host, headers)
+        status, body = self._aside(lambda: self._send(host, headers))
         said = read_answer(status, body)
         if said.account != assertion.instance.account_id:
             raise Refusal("evidence_invalid", "V8 account_differs", alarm=True)

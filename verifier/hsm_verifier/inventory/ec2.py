@@ -13,6 +13,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from hsm_enrol.wire.assertion import Assertion
+from hsm_verifier.aside import Aside, in_place
 from hsm_verifier.inventory.batches import Batches, Bell
 from hsm_verifier.inventory.clients import Clients, Place
 from hsm_verifier.inventory.facts import Facts
@@ -37,15 +38,17 @@ class Ec2Inventory:
         make_client: Callable[..., Any] | None = None,
         clock: Callable[[], float] = time.monotonic,
         bell: Callable[[], Bell] = threading.Event,
+        aside: Aside = in_place,
     ) -> None:
         """`assume_role` is an ARN with `{account}` in it, "" for the VP's own credentials.
 
-        `clock` (monotonic seconds) and `bell` are a simulation's when there is no time to wait for.
+        `clock` (monotonic seconds) and `bell` are a simulation's when there is no time to wait for. For turns `bell` is
+        theirs, and `aside` has a call to AWS made while others go on.
         """
         self._clients = Clients(
             endpoint_url=endpoint_url, assume_role=assume_role, external_id=external_id, make_client=make_client
         )
-        self._clock, self._bell = clock, bell
+        self._clock, self._bell, self._aside = clock, bell, aside
         self._lock = threading.Lock()
         self._pauses: dict[tuple[str, Place], Pause] = {}
         self._instances: dict[Place, Batches[str, Facts]] = {}
@@ -88,7 +91,7 @@ class Ec2Inventory:
             pause = self._pauses.setdefault((service, place), Pause(self._clock))
         pause.check()
         try:
-            result = call()
+            result = self._aside(call)
         except ClientError as error:
             if code_of(error) in THROTTLED:
                 raise pause.throttled() from None

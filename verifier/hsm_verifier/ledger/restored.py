@@ -61,8 +61,8 @@ def is_older(store: Store, witness: Witness) -> bool:
 
 def enter(store: Store) -> None:
     """Go into operator mode: newcomers need a grant made from now on, and each PIN is proven anew."""
-    store.newest = None
     with store.deciding() as tx:
         tx.execute(update(meta).where(meta.c.name == "mode").values(value="operator"))
         tx.execute(update(grants).where(grants.c.until > db_now()).values(until=db_now()))
         tx.execute(update(gates).where(gates.c.state == "PROVEN").values(state="UNPROVEN"))
+    store.when_committed(store.forget)

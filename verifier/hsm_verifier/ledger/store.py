@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hsm_verifier.ledger.engines import READING, LedgerError, open_engine, parse_url
 from hsm_verifier.ledger.schema import db_now, meta, metadata
+from hsm_verifier.ledger.shared import Shared
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.witness import Witness
 
@@ -38,6 +39,7 @@ class Store:
             threading.Lock() if self.engine.dialect.name == "sqlite" else contextlib.nullcontext()
         )
         self._readers = self.engine.execution_options(**{READING: True})
+        self._mine = threading.local()  # `shared`: what this thread's decisions have in common, see `together`
 
     def create(self, *, audience: str, nonce_key: bytes) -> None:
         """Make the tables and write down whose ledger this is. Raises LedgerError when it is someone's already."""
@@ -92,15 +94,54 @@ class Store:
         """Give a transaction that may write; COMMIT at the end of the block, ROLLBACK on any exception.
 
         Raises Refusal `busy` when the database is away, or a row is held too long: nothing was decided, ask again.
+        Within `together` the COMMIT is at that one's end.
+        """
+        shared: Shared | None = getattr(self._mine, "shared", None)
+        with _or_busy():
+            if shared is not None:
+                with shared.part() as connection:
+                    yield connection
+                return
+            with self._writers, self.engine.begin() as connection:
+                yield connection
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Give all of this thread's decisions within the block one COMMIT at its end: group commit.
+
+        Each is still whole or not at all: it has a SAVEPOINT of its own. Raises Refusal `busy` when the database failed
+        in any of them, or at the COMMIT: then none of them was decided.
         """
         with _or_busy(), self._writers, self.engine.begin() as connection:
-            yield connection
+            shared = self._mine.shared = Shared(connection)
+            try:
+                yield
+            finally:
+                self._mine.shared = None
+            shared.check()
+        shared.committed()
+
+    def when_committed(self, action: Callable[[], None]) -> None:
+        """Do something that is only true once what this thread decided last is committed."""
+        shared: Shared | None = getattr(self._mine, "shared", None)
+        if shared is None:
+            action()
+        else:
+            shared.afterwards.append(action)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a transaction that only reads and never waits for writers. Raises Refusal `busy` as above."""
         with _or_busy(), self._readers.begin() as connection:
             yield connection
+
+    def remember(self, instance_id: str, serial: int, owner: str) -> None:
+        """Keep a slot that was seen committed: a ledger without it is an older copy (LG5)."""
+        self.newest = Witness(instance_id=instance_id, serial=serial, owner=owner)
+
+    def forget(self) -> None:
+        """Drop it: this ledger is that older copy, and an operator knows."""
+        self.newest = None
 
     def close(self) -> None:
         """Give all connections back."""

@@ -18,7 +18,6 @@ from hsm_verifier.ledger.rows import ANSWERS_AN_HOUR, HOUR, Claim
 from hsm_verifier.ledger.sightings import forget_hold, note_hold
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.refusal import Refusal
-from hsm_verifier.witness import Witness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +50,7 @@ def take(store: Store, claim: Claim, make: Callable[[str, bool], bytes]) -> Take
         restored.enter(store)
         raise Refusal("busy", "LG5 ledger_is_an_older_copy", status=503, alarm=True) from None
     if isinstance(decided, Taken) and decided.how != "current":
-        store.newest = Witness(instance_id=claim.instance_id, serial=claim.serial, owner=claim.owner)
+        store.when_committed(lambda: store.remember(claim.instance_id, claim.serial, claim.owner))
     return decided
 
 
