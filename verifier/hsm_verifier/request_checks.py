@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import calendar
-import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from hsm_enrol.errors import WireError
@@ -115,6 +114,6 @@ def check_kem(group: Group, kem: str) -> None:
 def _unix(amz_date: str) -> float:
     """Give the Unix seconds of an ISO basic UTC date; one that no calendar has is out of any window."""
     try:
-        return calendar.timegm(time.strptime(amz_date, "%Y%m%dT%H%M%SZ"))
+        return datetime.fromisoformat(amz_date).timestamp()
     except ValueError:
         return float("-inf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -62,7 +63,13 @@ class PublicJwk:
     @property
     def thumbprint(self) -> str:
         """Give the RFC 7638 thumbprint: SHA-256 over the required members, sorted, without blanks; base64url."""
-        return b64u_encode(hashlib.sha256(dump_json(self.as_json())).digest())
+        return _thumbprint(self.x, self.y)
+
+
+@lru_cache(maxsize=256)
+def _thumbprint(x: str, y: str) -> str:
+    """Remembered: one decision names its asker half a dozen times."""
+    return b64u_encode(hashlib.sha256(dump_json(PublicJwk(x=x, y=y).as_json())).digest())
 
 
 def generate_key() -> ec.EllipticCurvePrivateKey:

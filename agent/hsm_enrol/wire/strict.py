@@ -50,9 +50,7 @@ def parse_json(data: bytes) -> JsonValue:
         raise WireError("E4", "byte order mark")
     _check_depth(text)
     try:
-        value = json.loads(
-            text, object_pairs_hook=_object, parse_float=_no_float, parse_constant=_no_float, parse_int=_integer
-        )
+        value = _READER.decode(text)
     except WireError:
         raise
     except (ValueError, RecursionError):
@@ -61,13 +59,12 @@ def parse_json(data: bytes) -> JsonValue:
         # Only an escape can bring NUL or a lone surrogate in: strict UTF-8 has no surrogates, and the parser refuses
         # control characters as they are.
         _check_texts(value)
-    return value  # type: ignore[no-any-return]  # json.loads gives Any; the hooks above leave JsonValue only
+    return value  # type: ignore[no-any-return]  # the decoder gives Any; its hooks leave JsonValue only
 
 
 def dump_json(value: JsonValue) -> bytes:
     """Write JSON in the one form that we send: no blanks, names sorted, UTF-8."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    return text.encode("utf-8")
+    return _WRITER.encode(value).encode("utf-8")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -85,6 +82,13 @@ def _integer(text: str) -> int:
     if not _INTEGER.fullmatch(text) or int(text) > MAX_INT:
         raise WireError("E4", "integer out of range")
     return int(text)
+
+
+# Made once: json.loads and json.dumps make one for each call that has options.
+_READER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_no_float, parse_constant=_no_float, parse_int=_integer
+)
+_WRITER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def _check_depth(text: str) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import calendar
 import hashlib
 import json
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -121,7 +120,7 @@ def read_document(content: bytes) -> Document:
         if not isinstance(text, str) or not re.fullmatch(grammar, text, re.ASCII):
             raise _invalid(name)
     try:
-        pending = calendar.timegm(time.strptime(value["pendingTime"], "%Y-%m-%dT%H:%M:%SZ"))
+        pending = int(datetime.fromisoformat(value["pendingTime"]).timestamp())
     except ValueError:
         raise _invalid("pendingTime") from None
     return Document(
