@@ -80,12 +80,16 @@ def aws_apart(folder: Path, count: int) -> Iterator[AwsApart]:
 
 @dataclass(slots=True, kw_only=True)
 class Verifier:
-    """A verifier in its folder, listening on a socket that we hold, so that a restart refuses nobody."""
+    """A verifier in its folder, listening on a socket that we hold, so that a restart refuses nobody.
+
+    `count` processes share socket, ledger and audit, as the units `hsm-verifier@…` do.
+    """
 
     folder: Path
     listener: socket.socket
     serial: int
-    process: subprocess.Popen[str] | None = None
+    count: int = 1
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def config(self) -> Path:
@@ -108,10 +112,14 @@ class Verifier:
 
     def start(self) -> None:
         """Start and wait until it says that it listens."""
-        serve = [sys.executable, "-m", "hsm_verifier", "serve", "--config", str(self.config)]
+        self.processes = [self._started(number) for number in range(self.count)]
+
+    def _started(self, number: int) -> subprocess.Popen[str]:
+        admin = ["--admin", f"unix:{self.folder}/admin-{number}.sock"] if number else []
+        serve = [sys.executable, "-m", "hsm_verifier", "serve", "--config", str(self.config), *admin]
         fd = self.listener.fileno()
         with (self.folder / "stderr").open("a") as stderr:
-            self.process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, str(Path(__file__).with_name("socket_held.py")), str(fd), *serve],
                 cwd=ROOT,
                 env=child_environment() | {"AWS_ACCESS_KEY_ID": "AKIALAB", "AWS_SECRET_ACCESS_KEY": "lab"},
@@ -120,27 +128,39 @@ class Verifier:
                 stderr=stderr,
                 text=True,
             )
-        if self.process.stdout is None or not self.process.stdout.readline().startswith("listening on "):
+        if process.stdout is None or not process.stdout.readline().startswith("listening on "):
             raise RuntimeError((self.folder / "stderr").read_text()[-2000:])
+        return process
 
     def stop(self) -> None:
         """Ask it to stop as systemd does, and wait."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(START_SECONDS)
-            if self.process.stdout is not None:
-                self.process.stdout.close()
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            process.wait(START_SECONDS)
+            if process.stdout is not None:
+                process.stdout.close()
 
     def used(self) -> Used:
-        """Look at its CPU and memory."""
-        if self.process is None:
+        """Look at its CPU and memory: the sum, and the largest."""
+        if not self.processes:
             raise RuntimeError("not started")
-        return used_by(self.process.pid)
+        found = [used_by(process.pid) for process in self.processes]
+        return Used(
+            user=sum(one.user for one in found),
+            system=sum(one.system for one in found),
+            peak_mib=max(one.peak_mib for one in found),
+        )
 
 
 @contextlib.contextmanager
-def verifier(folder: Path, aws: AwsApart, *, server: str = "", database: Postgres | None = None) -> Iterator[Verifier]:
-    """Make and run a verifier for this AWS. `server` is TOML for `[server]`; the ledger is SQLite, or `database`."""
+def verifier(
+    folder: Path, aws: AwsApart, *, server: str = "", database: Postgres | None = None, count: int = 1
+) -> Iterator[Verifier]:
+    """Make and run a verifier for this AWS, of `count` processes.
+
+    `server` is TOML for `[server]`; the ledger is SQLite, or `database`.
+    """
     with contextlib.redirect_stdout(io.StringIO()):
         if hsm_verifier(["init", str(folder), "--host", "127.0.0.1"]):
             raise RuntimeError("hsm-verifier init failed")
@@ -164,7 +184,7 @@ def verifier(folder: Path, aws: AwsApart, *, server: str = "", database: Postgre
     with listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(2048)
-        running = Verifier(folder=folder, listener=listener, serial=serial)
+        running = Verifier(folder=folder, listener=listener, serial=serial, count=count)
         running.start()
         try:
             yield running

@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--connections", choices=("fresh", "each", "kept"), nargs="+", default=["fresh", "kept"])
     parser.add_argument("--processes", type=int, default=2, help="of load generators")
+    parser.add_argument("--verifiers", type=int, default=1, help="processes of the verifier, on one socket and ledger")
     parser.add_argument("--restarts", type=int, default=3, help="of the verifier, under load, in a run of its own")
     parser.add_argument("--server", default="", help="TOML for [server]")
     parser.add_argument("--postgres", action="store_true", help="a PostgreSQL of its own, durable, has the ledger")
@@ -146,7 +147,7 @@ def main() -> None:
         database = stack.enter_context(Postgres(durable=True)) if args.postgres else None
         with (
             aws_apart(Path(folder), total) as aws,
-            verifier(place, aws, server=args.server, database=database) as site,
+            verifier(place, aws, server=args.server, database=database, count=args.verifiers) as site,
         ):
             fleet, empty = iter(aws.fleet()), Weight.of(place)
             measure(site, aws, list(islice(fleet, WARM)), Plan(clients=1))
@@ -162,7 +163,8 @@ def main() -> None:
             print(share(empty, Weight.of(place), aws.counted, WARM + sum(one.enrolled for one in found)).line())
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-        name = "throughput-postgresql" if args.postgres else "throughput"
+        name = "throughput" + ("-postgresql" if args.postgres else "")
+        name += f"-{args.verifiers}-processes" if args.verifiers > 1 else ""
         (args.out / f"{name}.json").write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
         (args.out / f"{name}.svg").write_text(chart(found))
 

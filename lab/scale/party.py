@@ -46,10 +46,10 @@ _JULIAN_EPOCH = 2440587.5  # days; SQLite's julianday('now') is what the ledger'
 class Costs:
     """CPU seconds of a verifier, from `make bench` (docs/performance.md)."""
 
-    connection: float = 0.0006
+    connection: float = 0.0010
     challenge: float = 0.0002
-    enrolment: float = 0.0008
-    receipt: float = 0.0004
+    enrolment: float = 0.0037
+    receipt: float = 0.0013
 
     @property
     def whole(self) -> float:
