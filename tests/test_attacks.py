@@ -94,11 +94,11 @@ class Attacked:
 
 
 @pytest.fixture(params=["defended", "defence taken out"])
-def attacked(request: pytest.FixtureRequest, site: Site, monkeypatch: pytest.MonkeyPatch) -> Attacked:
+def attacked(request: pytest.FixtureRequest, site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Attacked]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of no worth")
-    party = make_within(load_settings(site.config), site.party())
-    return Attacked(site, party, monkeypatch, defended=request.param == "defended")
+    with make_within(load_settings(site.config), site.party()) as party:
+        yield Attacked(site, party, monkeypatch, defended=request.param == "defended")
 
 
 class Alike:
@@ -178,7 +178,7 @@ def test_a4_a_captured_assertion_sent_again_opens_for_its_author_alone(attacked:
 def test_a5_no_text_of_the_asker_chooses_where_the_proof_is_sent(attacked: Attacked) -> None:
     asked: list[str] = []
 
-    def send(_self: StsClient, host: str, _headers: Any) -> tuple[int, bytes]:
+    async def send(_self: StsClient, host: str, _headers: Any) -> tuple[int, bytes]:
         asked.append(host)
         raise Refusal("upstream_busy", "V8 recorded")
 
@@ -498,12 +498,13 @@ def test_a18_one_source_cannot_make_us_ask_aws_without_end(attacked: Attacked) -
     usual = replace(
         settings, server=replace(settings.server, wide_sources=(), burst_per_source=4, requests_per_source=0.01)
     )
-    party = replace(make_within(usual, attacked.site.party()), source="203.0.113.9")
-    subject = replace(attacked.launch(), party=party)
-    bodies = [subject.sign(subject.request(eat_nonce=attacked.party.challenge().nonce)) for _ in range(6)]
-    forged_bodies = [subject.sign(replace(verify_assertion(body), jti="A" * 22)) for body in bodies]
-    before = attacked.site.aws.sts.seen.total()
-    replies = [party.enrol(body).status for body in forged_bodies]
+    with make_within(usual, attacked.site.party()) as within:
+        party = replace(within, source="203.0.113.9")
+        subject = replace(attacked.launch(), party=party)
+        bodies = [subject.sign(subject.request(eat_nonce=attacked.party.challenge().nonce)) for _ in range(6)]
+        forged_bodies = [subject.sign(replace(verify_assertion(body), jti="A" * 22)) for body in bodies]
+        before = attacked.site.aws.sts.seen.total()
+        replies = [party.enrol(body).status for body in forged_bodies]
     attacked.outcome(went_through=attacked.site.aws.sts.seen.total() - before > 4)
     assert replies.count(429) == (2 if attacked.defended else 0)
 

@@ -155,6 +155,9 @@ class Cloud:
         result = {"GetCallerIdentityResult": {"Account": ACCOUNT, "Arn": arn}}
         return read_answer(200, json.dumps({"GetCallerIdentityResponse": result}).encode())
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def make_client(self, _service: str, **_: object) -> Client:
         """Play boto3.client."""
         return Client(self)

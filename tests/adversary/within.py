@@ -5,7 +5,9 @@ out.
 """
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ class Within(Party):
     """A party that is asked by calling it. `source` is whose address the connection has."""
 
     app: App = field(repr=False)
+    runner: asyncio.Runner = field(repr=False)
     source: str = "192.0.2.66"
 
     def ask(
@@ -37,7 +40,7 @@ class Within(Party):
     ) -> Reply:
         """One exchange; nobody waits here, `patient` or not."""
         del patient
-        return asyncio.run(
+        return self.runner.run(
             self._call(method, path, body or b"", {"content-length": str(len(body or b""))} | (headers or {}))
         )
 
@@ -73,15 +76,25 @@ class Within(Party):
         )
 
 
-def make_within(settings: Settings, outside: Party) -> Within:
+@contextlib.contextmanager
+def make_within(settings: Settings, outside: Party) -> Iterator[Within]:
     """Open a site's state in this process; it must not be served by another one at the same time."""
     world = make_world(settings)
+
+    async def hang_up() -> None:
+        world.sts.close()
+
     service = Service(world, Audit(Path(settings.state.audit)))
     sources = Sources(settings.server, time.monotonic)
-    return Within(
+    runner = asyncio.Runner()
+    yield Within(
         url=outside.url,
         ca_file=outside.ca_file,
         audience=outside.audience,
         answer_keys=outside.answer_keys,
         app=make_app(service, sources, Turns(2, 8), settings.server),
+        runner=runner,
     )
+    runner.run(hang_up())
+    runner.close()
+    world.store.close()

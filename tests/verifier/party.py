@@ -160,6 +160,9 @@ class PlayedAws:
             raise self.sts_says
         return assertion.sub
 
+    def close(self) -> None:
+        self.calls.append("closed")
+
     def look_up(self, request: Assertion) -> Facts:
         self.calls.append("ec2")
         if self.ec2_says:

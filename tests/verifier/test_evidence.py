@@ -1,5 +1,6 @@
 """What AWS vouches for, and everything that only looks like it (A2, A4, A5, A6)."""
 
+import asyncio
 import base64
 import contextlib
 import dataclasses
@@ -7,7 +8,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from hsm_enrol.wire.assertion import Assertion
 from hsm_enrol.wire.keys import PublicJwk, generate_key
 from hsm_verifier.evidence import caller_identity
-from hsm_verifier.evidence.caller_identity import StsClient
+from hsm_verifier.evidence.caller_identity import CallerIdentity, StsClient
 from hsm_verifier.evidence.certs import CertificateError, import_text, load_folder
-from hsm_verifier.evidence.dial import Dialler
 from hsm_verifier.evidence.iid import Documents, read_document
+from hsm_verifier.evidence.names import Names
 from hsm_verifier.refusal import Refusal
+from hsm_verifier.turns import take_turn
 from lab import pki
 from lab.asking import request_of
 from lab.aws import Aws
@@ -39,57 +42,105 @@ def aws(tmp_path: Path) -> Iterator[Aws]:
         yield found
 
 
-def client(aws: Aws) -> StsClient:
-    return StsClient(connect=aws.sts.connect, ca_file=str(aws.sts.ca_file))
+class Asks:
+    """STS's client on a loop of its own, as the server has it; each asker is a turn."""
+
+    def __init__(self, client: StsClient) -> None:
+        self._client = client
+        self._runner = asyncio.Runner()
+
+    def ask(self, request: Assertion) -> CallerIdentity:
+        return self.all(request)[0]
+
+    def all(self, *requests: Assertion) -> list[CallerIdentity]:
+        """All at the same time."""
+
+        async def run() -> list[CallerIdentity]:
+            return await asyncio.gather(*(take_turn(lambda one=one: self._client.ask(one)) for one in requests))  # type: ignore[misc]  # a default that binds
+
+        return self._runner.run(run())
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass on the loop."""
+        self._runner.run(asyncio.sleep(seconds))
+
+    def close(self) -> None:
+        async def hang_up() -> None:
+            self._client.close()
+
+        self._runner.run(hang_up())
+        self._runner.close()
 
 
-def refused(aws: Aws, request: Assertion) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        client(aws).ask(request)
-    return caught.value
+Ask = Callable[..., Asks]
+Refused = Callable[[Assertion], Refusal]
 
 
-def test_v8_aws_names_the_asker(aws: Aws) -> None:
+@pytest.fixture
+def asking() -> Iterator[Ask]:
+    """Makes clients, and hangs up in the end."""
+    with ExitStack() as stack:
+
+        def make(aws: Aws, **other: str) -> Asks:
+            options = {"connect": aws.sts.connect, "ca_file": str(aws.sts.ca_file)} | other
+            made = Asks(StsClient(**options))  # type: ignore[arg-type]  # the three texts among its options
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def refused(asking: Ask, aws: Aws) -> Refused:
+    def ask(request: Assertion) -> Refusal:
+        with pytest.raises(Refusal) as caught:
+            asking(aws).ask(request)
+        return caught.value
+
+    return ask
+
+
+def test_v8_aws_names_the_asker(asking: Ask, aws: Aws) -> None:
     machine = aws.launch()
-    assert client(aws).ask(request_of(machine)).arn.endswith("/" + machine.instance_id)
+    assert asking(aws).ask(request_of(machine)).arn.endswith("/" + machine.instance_id)
 
 
 @pytest.mark.parametrize("member", ["eat_nonce", "jti", "aud"])
-def test_a4_a_proof_made_for_another_request_is_refused(aws: Aws, member: str) -> None:
+def test_a4_a_proof_made_for_another_request_is_refused(refused: Refused, aws: Aws, member: str) -> None:
     request = request_of(aws.launch())
     other = dataclasses.replace(request, **{member: getattr(request, member)[::-1] + "x"})
-    assert refused(aws, other).reason == "evidence_invalid"
+    assert refused(other).reason == "evidence_invalid"
 
 
-def test_a4_a_proof_bound_to_another_key_is_refused(aws: Aws) -> None:
+def test_a4_a_proof_bound_to_another_key_is_refused(refused: Refused, aws: Aws) -> None:
     request = request_of(aws.launch())
     other = dataclasses.replace(request, cnf=PublicJwk.from_key(generate_key().public_key()))
-    assert refused(aws, other).reason == "evidence_invalid"
+    assert refused(other).reason == "evidence_invalid"
 
 
-def test_a2_a_session_named_like_the_victim_is_refused(aws: Aws) -> None:
+def test_a2_a_session_named_like_the_victim_is_refused(refused: Refused, aws: Aws) -> None:
     machine = aws.launch()
     access_key = machine.credentials.access_key_id
     arn = f"arn:aws:sts::{machine.account_id}:assumed-role/web-instance/{machine.instance_id}"
     aws.sts.minted[access_key] = dataclasses.replace(aws.sts.minted[access_key], arn=arn)
-    refusal = refused(aws, request_of(machine))
+    refusal = refused(request_of(machine))
     assert (refusal.reason, refusal.alarm) == ("evidence_invalid", True)
 
 
-def test_another_instances_proof_is_refused(aws: Aws) -> None:
+def test_another_instances_proof_is_refused(refused: Refused, aws: Aws) -> None:
     machine, victim = aws.launch(), aws.launch()
     forged = dataclasses.replace(machine, instance_id=victim.instance_id)
-    assert refused(aws, request_of(forged)).detail == "V8 arn_differs"
+    assert refused(request_of(forged)).detail == "V8 arn_differs"
 
 
 @pytest.mark.parametrize(
     "region", ["eu-central-1\n", "eu/central-1", "evil.example#-1", "e@x-y-1", "eu-central-\u0661"]
 )
-def test_a5_no_text_of_the_asker_chooses_a_host(aws: Aws, region: str) -> None:
+def test_a5_no_text_of_the_asker_chooses_a_host(refused: Refused, aws: Aws, region: str) -> None:
     request = request_of(aws.launch())
     assert request.identity_role is not None
     role = dataclasses.replace(request.identity_role, region=region)
-    assert refused(aws, dataclasses.replace(request, identity_role=role)).reason == "evidence_invalid"
+    assert refused(dataclasses.replace(request, identity_role=role)).reason == "evidence_invalid"
     assert not aws.sts.bodies
 
 
@@ -104,51 +155,53 @@ def test_a5_no_text_of_the_asker_chooses_a_host(aws: Aws, region: str) -> None:
         ({"expired": True}, "nonce_stale"),
     ],
 )
-def test_sts_in_trouble_is_no_verdict_on_the_asker(aws: Aws, faults: dict[str, Any], reason: str) -> None:
+def test_sts_in_trouble_is_no_verdict_on_the_asker(
+    refused: Refused, aws: Aws, faults: dict[str, Any], reason: str
+) -> None:
     for name, value in faults.items():
         setattr(aws.sts.faults, name, value)
-    assert refused(aws, request_of(aws.launch())).reason == reason
+    assert refused(request_of(aws.launch())).reason == reason
 
 
-def test_a_date_too_far_away_is_a_clock_matter(aws: Aws) -> None:
+def test_a_date_too_far_away_is_a_clock_matter(refused: Refused, aws: Aws) -> None:
     request = request_of(aws.launch())
     aws.sts.shift = 3600
-    assert refused(aws, request).reason == "clock_skew"
+    assert refused(request).reason == "clock_skew"
 
 
-def test_the_environment_has_no_say(aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_has_no_say(asking: Ask, aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     (tmp_path / ".netrc").write_text("default login evil password evil")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    assert client(aws).ask(request_of(aws.launch())).account == aws.account_id
+    assert asking(aws).ask(request_of(aws.launch())).account == aws.account_id
 
 
-def test_sts_with_another_authority_is_not_believed(aws: Aws, tmp_path: Path) -> None:
+def test_sts_with_another_authority_is_not_believed(asking: Ask, aws: Aws, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pem"
     wrong.write_text(pki.authority("other").certificate_pem)
     with pytest.raises(Refusal) as caught:
-        StsClient(connect=aws.sts.connect, ca_file=str(wrong)).ask(request_of(aws.launch()))
+        asking(aws, ca_file=str(wrong)).ask(request_of(aws.launch()))
     assert (caught.value.reason, caught.value.detail) == ("upstream_busy", "V8 sts_tls")
 
 
-def test_p3_askers_share_connections_to_sts(aws: Aws) -> None:
-    asks = client(aws)
+def test_p3_askers_share_connections_to_sts(asking: Ask, aws: Aws) -> None:
+    asks = asking(aws)
     for _ in range(5):
         assert asks.ask(request_of(aws.launch())).account == aws.account_id
     assert (aws.sts.seen["ok"], aws.sts.connections) == (5, 1)
 
 
-def test_a_connection_that_sts_closed_meanwhile_is_no_trouble(aws: Aws) -> None:
-    asks = client(aws)
+def test_a_connection_that_sts_closed_meanwhile_is_no_trouble(asking: Ask, aws: Aws) -> None:
+    asks = asking(aws)
     aws.sts.faults.hang_up = True
     for _ in range(5):
         assert asks.ask(request_of(aws.launch())).account == aws.account_id
     assert (aws.sts.seen["ok"], aws.sts.connections) == (5, 5)
 
 
-def test_an_answer_too_long_ends_its_connection(aws: Aws) -> None:
-    asks = client(aws)
+def test_an_answer_too_long_ends_its_connection(asking: Ask, aws: Aws) -> None:
+    asks = asking(aws)
     aws.sts.faults.oversize = True
     with pytest.raises(Refusal, match="sts_oversize"):
         asks.ask(request_of(aws.launch()))
@@ -159,28 +212,30 @@ def test_an_answer_too_long_ends_its_connection(aws: Aws) -> None:
 
 @pytest.mark.parametrize("fault", [{"drip": "header"}, {"drip": "body"}, {"hang": True}])
 def test_an_exchange_with_sts_has_one_deadline_whatever_drips(
-    aws: Aws, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    refused: Refused, aws: Aws, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(caller_identity, "TOTAL_SECONDS", 0.6)
     for name, value in fault.items():
         setattr(aws.sts.faults, name, value)
     began = time.monotonic()
-    refusal = refused(aws, request_of(aws.launch()))
+    refusal = refused(request_of(aws.launch()))
     assert (refusal.reason, refusal.detail) == ("upstream_busy", "V8 sts_slow")
     assert time.monotonic() - began < 2
 
 
-def test_a_kept_connection_has_the_deadline_of_each_new_exchange(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kept_connection_has_the_deadline_of_each_new_exchange(
+    asking: Ask, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(caller_identity, "TOTAL_SECONDS", 0.6)
-    asks = client(aws)
+    asks = asking(aws)
     for _ in range(2):
         assert asks.ask(request_of(aws.launch())).account == aws.account_id
-        time.sleep(0.7)  # longer than an exchange may take: what is tested is that this time does not count
+        asks.wait(0.7)  # longer than an exchange may take: what is tested is that this time does not count
     assert aws.sts.connections == 1
 
 
 def test_a_name_that_nobody_answers_for_is_waited_for_by_the_same_deadline_and_looked_up_once(
-    aws: Aws, monkeypatch: pytest.MonkeyPatch
+    asking: Ask, aws: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(caller_identity, "TOTAL_SECONDS", 0.4)
     asked: list[object] = []
@@ -192,7 +247,7 @@ def test_a_name_that_nobody_answers_for_is_waited_for_by_the_same_deadline_and_l
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    asks = StsClient(ca_file=str(aws.sts.ca_file))
+    asks = asking(aws, connect="")
     request = request_of(aws.launch())
     began = time.monotonic()
     for _ in range(2):
@@ -203,20 +258,24 @@ def test_a_name_that_nobody_answers_for_is_waited_for_by_the_same_deadline_and_l
     answer.set()
 
 
-def test_each_address_of_a_name_is_tried_until_one_takes_the_connection() -> None:
+def test_each_address_of_a_name_is_tried_until_one_takes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def peer_of(found: list[Any]) -> str:
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+            with await Names().dial(("sts.example", 443)) as line:
+                return str(line.getpeername()[0])
+
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as nobody:
         nobody.bind(("127.0.0.2", server.getsockname()[1]))  # bound and not listening: refused
         found = [
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, server.getsockname()[1]))
             for one in ("127.0.0.2", "127.0.0.1")
         ]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-            with Dialler().dial(("sts.example", 443), lambda: 5.0) as line:
-                assert line.getpeername()[0] == "127.0.0.1"
-            patch.setattr(socket, "getaddrinfo", lambda *_, **__: found[:1])
-            with pytest.raises(ConnectionRefusedError):
-                Dialler().dial(("sts.example", 443), lambda: 5.0)
+        assert asyncio.run(peer_of(found)) == "127.0.0.1"
+        with pytest.raises(ConnectionRefusedError):
+            asyncio.run(peer_of(found[:1]))
+        with pytest.raises(ConnectionError, match="no address"):
+            asyncio.run(peer_of([]))
 
 
 # --- V5

@@ -50,9 +50,9 @@ class Pair:
     context: ssl.SSLContext
 
     def kill(self, which: Verifier) -> None:
-        assert which.process is not None
-        which.process.send_signal(signal.SIGKILL)
-        which.process.wait(20)
+        (process,) = which.processes
+        process.send_signal(signal.SIGKILL)
+        process.wait(20)
 
 
 @pytest.fixture

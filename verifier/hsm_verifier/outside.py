@@ -21,10 +21,10 @@ def open_policy(settings: Settings) -> Policy:
     return load_policy(Path(settings.state.policy))
 
 
-def open_sts(settings: Settings, aside: Aside) -> StsClient:
+def open_sts(settings: Settings) -> StsClient:
     """Make the STS client; it connects when asked."""
     aws = settings.aws
-    return StsClient(connect=aws.sts_connect, ca_file=aws.ca_file, dns_suffixes=aws.dns_suffixes, aside=aside)
+    return StsClient(connect=aws.sts_connect, ca_file=aws.ca_file, dns_suffixes=aws.dns_suffixes)
 
 
 def open_inventory(settings: Settings, aside: Aside) -> Ec2Inventory | StaticInventory:

@@ -52,6 +52,9 @@ class Sts(Protocol):
     def ask(self, assertion: Assertion) -> object:
         """Return when AWS named exactly this instance; else raise Refusal."""
 
+    def close(self) -> None:
+        """Hang up, on the loop that asked."""
+
 
 class Inventory(Protocol):
     """V9: what AWS's API says of an instance. Waits as Sts does."""

@@ -150,9 +150,13 @@ async def run(
     listener: Listener,
     sockets: tuple[socket.socket, ...],
     ready: Callable[[], Any],
-    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None,
+    at_end: Callable[[], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is called once connections are accepted; `beside` runs until then."""
+    """Serve until SIGTERM or SIGINT; `ready` is called once connections are accepted; `beside` runs until then.
+
+    `at_end` is called on the loop when the last request has ended.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -171,6 +175,7 @@ async def run(
     for sock in sockets:
         sock.close()
     await listener.drain()
+    at_end()
 
 
 async def tell_alive(pause: float | None) -> None:
@@ -185,9 +190,11 @@ def serve(
     settings: ServerSettings,
     context: ssl.SSLContext,
     sockets: tuple[socket.socket, ...],
+    *,
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    at_end: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve on these sockets, saying where on stdout; returns after a graceful stop."""
+    """Serve on these sockets, saying where on stdout; returns after a graceful stop. `beside` and `at_end` as `run`."""
     listener = Listener(service, settings, context)
 
     def ready() -> None:
@@ -195,4 +202,4 @@ def serve(
             host, port = sock.getsockname()[:2]
             print(f"listening on https://{f'[{host}]' if ':' in host else host}:{port}", flush=True)  # noqa: T201  the lab and scripts wait for this line
 
-    uvloop.run(run(listener, sockets, ready, beside))
+    uvloop.run(run(listener, sockets, ready, beside, at_end))

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         settings, store=looking, bundles=world.vault, audit=audit, counts=service.counts, policy=world.policy
     )
     audit.write("start", time.time(), audience=settings.audience)
-    serve(service, settings.server, context, sockets, admin.run if admin else None)
+    serve(service, settings.server, context, sockets, beside=admin.run if admin else None, at_end=world.sts.close)
     for one in (asking, world.clerk, scribe):
         one.close()
     audit.write("stop", time.time())
@@ -94,7 +94,7 @@ def make_world(settings: Settings, aside: Aside = in_place) -> World:
         vault=open_vault(settings, aside),
         nonces=Nonces(nonce_key_of(settings), settings.audience),
         keys=AnswerKeys.load(settings.state.answer_keys),
-        sts=open_sts(settings, aside),
+        sts=open_sts(settings),
         inventory=open_inventory(settings, aside),
         documents=open_documents(settings),
         asks=Buckets(ASKS_PER_MINUTE / 60, ASKS_PER_MINUTE, time.monotonic),

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
+import asyncio
 import ssl
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+
+import h11
 
 from hsm_enrol.errors import WireError
 from hsm_enrol.wire import sts
 from hsm_enrol.wire.assertion import Assertion, IdentityRole
 from hsm_enrol.wire.strict import parse_json
-from hsm_verifier.aside import Aside, in_place
 from hsm_verifier.evidence.sts_lines import StsLines
 from hsm_verifier.refusal import Refusal
+from hsm_verifier.turns import wait_for
 
 TOTAL_SECONDS = 8.0
 TRIES = 2  # one retry, on connection errors only, on a new connection: the first may have been open too long
@@ -49,16 +50,16 @@ class StsClient:
         connect: str = "",
         ca_file: str = "",
         dns_suffixes: Mapping[str, str] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        aside: Aside = in_place,
     ) -> None:
-        """Read the roots; connect when asked, by `aside`. Raises OSError, ssl.SSLError."""
-        self._lines = StsLines(connect=connect, ca_file=ca_file, clock=clock)
+        """Read the roots; connect when asked. Raises OSError, ssl.SSLError."""
+        self._lines = StsLines(connect=connect, ca_file=ca_file)
         self._suffixes = dict(dns_suffixes or {})
-        self._clock, self._aside = clock, aside
 
     def ask(self, assertion: Assertion) -> CallerIdentity:
-        """V8: return when AWS says that exactly this instance signed exactly this binding. Raises Refusal."""
+        """V8: return when AWS says that exactly this instance signed exactly this binding. Raises Refusal.
+
+        Only a turn can ask: others go on while AWS is waited for.
+        """
         evidence = assertion.identity_role
         if evidence is None:
             raise Refusal("evidence_missing", "V8 no_identity_role")
@@ -74,7 +75,7 @@ class StsClient:
             arn = self._arn(assertion, evidence)
         except WireError as error:
             raise Refusal("evidence_invalid", f"V8 {error.what}") from None
-        status, body = self._aside(lambda: self._send(host, headers))
+        status, body = wait_for(self._send(host, headers))
         said = read_answer(status, body)
         if said.account != assertion.instance.account_id:
             raise Refusal("evidence_invalid", "V8 account_differs", alarm=True)
@@ -91,22 +92,30 @@ class StsClient:
             f":assumed-role/aws:ec2-instance/{assertion.sub}"
         )
 
-    def _send(self, host: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        deadline = self._clock() + TOTAL_SECONDS
+    async def _send(self, host: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        try:
+            async with asyncio.timeout(TOTAL_SECONDS):
+                return await self._try(host, headers)
+        except TimeoutError:
+            raise Refusal("upstream_busy", "V8 sts_slow") from None
+
+    async def _try(self, host: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
         for left in range(TRIES - 1, -1, -1):
             try:
-                reply = self._lines.post(host, headers, sts.BODY, deadline, fresh=not left)
-            except (OSError, http.client.HTTPException) as error:
+                reply = await self._lines.post(host, headers, sts.BODY, fresh=not left)
+            except (OSError, h11.RemoteProtocolError) as error:
                 # A kept connection may end in an SSLError too; on a new one it means that this is not STS.
                 if isinstance(error, ssl.SSLCertVerificationError) or (isinstance(error, ssl.SSLError) and not left):
                     raise Refusal("upstream_busy", "V8 sts_tls", alarm=True) from None
-                if self._clock() >= deadline:
-                    raise Refusal("upstream_busy", "V8 sts_slow") from None
                 if not left:
                     raise Refusal("upstream_busy", "V8 sts_unreachable") from None
             else:
                 return reply.status, reply.body
         raise AssertionError("the loop returns or raises")
+
+    def close(self) -> None:
+        """Hang up, on the loop that asked."""
+        self._lines.close()
 
 
 def read_answer(status: int, body: bytes) -> CallerIdentity:

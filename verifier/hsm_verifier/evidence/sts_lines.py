@@ -2,30 +2,26 @@
 
 A connection is borrowed, used for one request and given back when its reply was read whole. The name in SNI, in the
 certificate and in the Host header is always STS's own, also when an egress of the site's is dialled in its place.
-
-An exchange has one deadline: name, connection, handshake, each record sent and each received ask how much is left.
-http.client knows time-outs from byte to byte only, so a reply that drips in its headers would hold a worker for hours.
+HTTP is h11's: it writes no header that could be two, and reads none that is not one.
 """
 
 from __future__ import annotations
 
-import errno
-import http.client
-import select
-import socket
+import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import certifi
+import h11
 
-from hsm_verifier.evidence.dial import Dialler
+from hsm_verifier.evidence.names import Names
 from hsm_verifier.refusal import Refusal
 
 CONNECT_SECONDS = 3.0
-KEPT = 64  # idle connections a host; workers beyond that many open one for themselves
-MAX_BYTES = 64 * 1024
+KEPT = 64  # idle connections a host; askers beyond that many open one for themselves
+MAX_BYTES = 64 * 1024  # of a reply's body
+MAX_HEAD = 16 * 1024  # of everything before it, interim replies too
 HTTPS = 443
 
 
@@ -37,149 +33,156 @@ class StsReply:
     body: bytes
 
 
-@dataclass(slots=True)
-class _Turn:
-    """The deadline of the exchange that is under way on a connection."""
-
-    clock: Callable[[], float]
-    ends: float
-
-    def left(self, most: float = float("inf")) -> float:
-        """Give how many seconds are left, `most` at most. Raises TimeoutError when there are none."""
-        seconds = self.ends - self.clock()
-        if seconds <= 0:
-            raise TimeoutError
-        return min(seconds, most)
-
-
 class StsLines:
     """Connections by host. `connect` ("host:port") is dialled in place of the host, "" the host itself."""
 
-    def __init__(self, *, connect: str, ca_file: str, clock: Callable[[], float]) -> None:
+    def __init__(self, *, connect: str, ca_file: str) -> None:
         """Read the roots once: `ca_file`, or the public ones. Raises OSError, ssl.SSLError."""
         self._connect = connect
-        self._clock = clock
-        self._dialler = Dialler()
+        self._names = Names()
         # Not create_default_context: without a file it reads SSL_CERT_FILE, and the environment has no say here.
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._context.sslsocket_class = _Socket
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._context.load_verify_locations(ca_file or certifi.where())
         self._idle: dict[str, list[_Line]] = {}
 
-    def post(self, host: str, headers: Mapping[str, str], body: bytes, deadline: float, *, fresh: bool) -> StsReply:
-        """Send one request; `deadline` by the clock. `fresh` takes no connection that was used before.
+    async def post(self, host: str, headers: Mapping[str, str], body: bytes, *, fresh: bool) -> StsReply:
+        """Send one request. `fresh` takes no connection that was used before.
 
-        Raises OSError (TimeoutError at the deadline), ssl.SSLError and http.client.HTTPException when the connection
-        fails; Refusal when the reply is too long.
+        How long it may take is the caller's to say (asyncio.timeout). Raises OSError, ssl.SSLError and
+        h11.RemoteProtocolError when the connection fails; Refusal when the reply is too long.
         """
-        line = (None if fresh else self._borrow(host)) or self._open(host)
-        line.turn.ends = deadline
+        line = (None if fresh else self._borrow(host)) or await self._open(host)
         try:
-            line.request("POST", "/", body=body, headers=dict(headers))
-            with line.getresponse() as response:
-                reply = StsReply(status=response.status, body=self._read(response))
-                whole = not response.will_close
+            reply = await line.ask(headers, body)
         except BaseException:
             line.close()
             raise
-        self._give_back(host, line, whole=whole)
+        lines = self._idle.setdefault(host, [])
+        if line.is_free and len(lines) < KEPT:
+            lines.append(line)
+        else:
+            line.close()
         return reply
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up, on the loop that the connections belong to."""
         for lines in self._idle.values():
             while lines:
                 lines.pop().close()
 
-    def __del__(self) -> None:
-        """Hang up when nobody is left who could ask."""
-        self.close()
-
-    def _read(self, response: http.client.HTTPResponse) -> bytes:
-        body = bytearray()
-        while piece := response.read1(8192):
-            body += piece
-            if len(body) > MAX_BYTES:
-                raise Refusal("upstream_busy", "V8 sts_oversize", alarm=True)
-        return bytes(body)
-
     def _borrow(self, host: str) -> _Line | None:
+        """Give the one used last, which is the least likely to have been closed."""
         lines = self._idle.get(host, [])
-        while True:
-            try:
-                line = lines.pop()  # last in, first out, and one step: threads never get the same one
-            except IndexError:
-                return None
-            if line.is_quiet():
+        while lines:
+            line = lines.pop()
+            if line.is_free:
                 return line
             line.close()
+        return None
 
-    def _open(self, host: str) -> _Line:
-        address, _, port = (self._connect or host).partition(":")
-        return _Line(host, (address, int(port or HTTPS)), self._context, self._dialler, _Turn(self._clock, 0.0))
-
-    def _give_back(self, host: str, line: _Line, *, whole: bool) -> None:
-        lines = self._idle.setdefault(host, [])
-        if whole and len(lines) < KEPT:
-            lines.append(line)
-        else:
-            line.close()
-
-
-class _Line(http.client.HTTPSConnection):
-    """One connection to `address` that must prove to be `host`; http.client has it connect when it is first used."""
-
-    def __init__(
-        self, host: str, address: tuple[str, int], context: ssl.SSLContext, dialler: Dialler, turn: _Turn
-    ) -> None:
-        super().__init__(host, HTTPS, context=context)
-        self._address = address
-        self._trust = context
-        self._dialler = dialler
-        self.turn = turn
-
-    def connect(self) -> None:
+    async def _open(self, host: str) -> _Line:
         """Dial and shake hands; no proxy, whatever the environment says."""
-        dialling = _Turn(self.turn.clock, self.turn.clock() + self.turn.left(CONNECT_SECONDS))
-        raw = self._dialler.dial(self._address, dialling.left)
+        address, _, port = (self._connect or host).partition(":")
+        async with asyncio.timeout(CONNECT_SECONDS):
+            sock = await self._names.dial((address, int(port or HTTPS)))
+            try:
+                _, line = await asyncio.get_running_loop().create_connection(
+                    _Line, sock=sock, ssl=self._context, server_hostname=host
+                )
+            except BaseException:
+                sock.close()
+                raise
+        return line
+
+
+class _Line(asyncio.Protocol):
+    """One connection, for one exchange after the other."""
+
+    def __init__(self) -> None:
+        """Begin unconnected."""
+        self._transport: asyncio.Transport | None = None
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        self._reply: asyncio.Future[StsReply] | None = None
+        self._status, self._body, self._left = 0, bytearray(), 0
+
+    @property
+    def is_free(self) -> bool:
+        """Tell whether it may carry another exchange: STS has neither hung up nor said anything unasked."""
+        return self._transport is not None and self._http.our_state is h11.IDLE
+
+    async def ask(self, headers: Mapping[str, str], body: bytes) -> StsReply:
+        """Send one request and give its reply. Raises as `StsLines.post`."""
+        if self._transport is None:
+            raise ConnectionError("closed")
+        lines = [*headers.items(), ("content-length", str(len(body)))]
+        request = h11.Request(method="POST", target="/", headers=lines)
+        events = (request, h11.Data(data=body), h11.EndOfMessage())
+        sent = b"".join(self._http.send(event) or b"" for event in events)
+        self._body.clear()
+        self._left = MAX_HEAD + MAX_BYTES
+        self._reply = asyncio.get_running_loop().create_future()
+        self._transport.write(sent)
         try:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            raw.settimeout(self.turn.left(CONNECT_SECONDS))  # for the whole handshake
-            secured = self._trust.wrap_socket(raw, server_hostname=self.host)
-        except BaseException:
-            raw.close()
-            raise
-        secured.turn = self.turn  # type: ignore[attr-defined]  # the context makes _Socket
-        self.sock = secured
+            return await self._reply
+        finally:
+            self._reply = None
 
-    def is_quiet(self) -> bool:
-        """Tell whether the other side has neither spoken nor hung up since the last reply."""
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        return not poll.poll(0)
+    def close(self) -> None:
+        """Hang up without a goodbye, for which a peer that does not read could make us wait."""
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be connected, TLS included."""
+        self._transport = transport  # type: ignore[assignment]  # with a socket it is a Transport
 
-class _Socket(ssl.SSLSocket):
-    """A TLS socket that sends and receives only while its turn lasts."""
+    def data_received(self, data: bytes) -> None:
+        """Read on; what was not asked for ends the connection."""
+        self._left -= len(data)
+        if self._reply is None:
+            self.close()
+        elif self._left < 0:
+            self._fail(Refusal("upstream_busy", "V8 sts_oversize", alarm=True))
+        else:
+            self._read(data)
 
-    turn: _Turn
+    def eof_received(self) -> None:
+        """Read the end: it may be the end of a reply without a length."""
+        if self._reply is not None:
+            self._read(b"")
+        self.close()
 
-    def send(self, *args: Any) -> int:
-        """Give it what is left of the turn; `sendall` comes here for each piece."""
-        self.settimeout(self.turn.left())
-        return super().send(*args)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell who waits."""
+        self._transport = None
+        self._fail(exc or ConnectionError("closed"))
 
-    def recv(self, *args: Any) -> bytes:
-        """Close what STS reset before the handshake: a new SSLSocket looks for stray bytes with this, and leaves it."""
+    def _read(self, data: bytes) -> None:
         try:
-            return super().recv(*args)
-        except OSError as error:
-            if error.errno not in {errno.ENOTCONN, errno.EINVAL}:
-                self.close()
-            raise
+            self._http.receive_data(data)
+            while (event := self._http.next_event()) is not h11.NEED_DATA:
+                if isinstance(event, h11.Response):
+                    self._status = event.status_code
+                elif isinstance(event, h11.Data):
+                    self._body += event.data
+                elif isinstance(event, h11.EndOfMessage):
+                    self._end()
+                    return
+                elif isinstance(event, h11.ConnectionClosed):
+                    raise ConnectionError("closed")
+        except (h11.RemoteProtocolError, OSError) as error:
+            self._fail(error)
 
-    def recv_into(self, *args: Any) -> int:
-        """Give it what is left of the turn; every line of a header is read by this."""
-        self.settimeout(self.turn.left())
-        return super().recv_into(*args)
+    def _end(self) -> None:
+        if len(self._body) > MAX_BYTES:
+            self._fail(Refusal("upstream_busy", "V8 sts_oversize", alarm=True))
+        elif self._reply is not None and not self._reply.done():
+            self._reply.set_result(StsReply(status=self._status, body=bytes(self._body)))
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE and not self._http.trailing_data[0]:
+            self._http.start_next_cycle()  # else it is not free again, and whoever has it closes it
+
+    def _fail(self, error: Exception) -> None:
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(error)
