@@ -30,6 +30,7 @@ from hsm_verifier.limits import Buckets
 from hsm_verifier.nonce import Nonces
 from hsm_verifier.policy_file import load_policy
 from hsm_verifier.refusal import Refusal
+from hsm_verifier.room import Room
 from hsm_verifier.service import Reply, Service
 from hsm_verifier.vault import Vault
 from hsm_verifier.world import World
@@ -145,7 +146,6 @@ class Verifier:
     def crash(self, down: float) -> None:
         """Die now, with every request under way; come back after `down` seconds knowing only what was committed."""
         self.is_up = False
-        self.note_queue()
         for task in tuple(self._handling):
             self._simulation.kill(task)
         self._simulation.at(self._simulation.now + down, self._up)
@@ -172,14 +172,21 @@ class Verifier:
         return self._handle(lambda: self._in_a_seat("receipt", self._costs.receipt, self._service.receipt, body))
 
     def _in_a_seat(self, event_name: str, cost: float, work: Callable[[bytes, str], Reply], body: bytes) -> Reply:
-        if not self._seats.take():
-            self.refused_at_the_door += 1
-            return self._service.refuse(event_name, SOURCE, Refusal("busy", "V1 queue_full", status=503))
         try:
-            self.cpu.work(cost)
-            return work(body, SOURCE)
+            self._room.enter(event_name)
+        except Refusal as refusal:
+            self.refused_at_the_door += 1
+            return self._service.refuse(event_name, SOURCE, refusal)
+        self.peak_queue = max(self.peak_queue, self._room.waiting)
+        try:
+            self._seats.take()
+            try:
+                self.cpu.work(cost)
+                return work(body, SOURCE)
+            finally:
+                self._seats.leave()
         finally:
-            self._seats.leave()
+            self._room.leave(event_name)
 
     def _handle(self, work: Callable[[], T]) -> T:
         """Do the work in a task of its own, which a crash ends; the caller then finds its connection gone."""
@@ -201,14 +208,11 @@ class Verifier:
             raise Lost
         return done[0]
 
-    def note_queue(self) -> None:
-        """Take down how long the queue was."""
-        self.peak_queue = max(self.peak_queue, self._seats.peak)
-
     def _up(self) -> None:
         """Start the process: nothing is remembered but the ledger."""
         simulation, ledger = self._simulation, self._ledger
-        self._seats = Seats(simulation, *self._size)
+        self._seats = Seats(simulation, self._size[0])
+        self._room = Room(*self._size, simulation.monotonic)
         inventory = (
             OneCallEach(self._cloud)
             if self._naive

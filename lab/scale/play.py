@@ -94,7 +94,7 @@ def launch(stage: Stage) -> list[Life]:
     scenario, rng = stage.scenario, stage.rng
     party = Party(audience=AUDIENCE, answer_key=stage.ledger.key.public_key())
     seal = SealPrivateKey.generate(scenario.kem)
-    circle = Seats(stage.simulation, scenario.at_once or scenario.instances, scenario.instances)
+    circle = Seats(stage.simulation, scenario.at_once or scenario.instances)
     lives = []
     for number in range(scenario.instances):
         at = rng.uniform(0.0, scenario.spread)
@@ -132,8 +132,6 @@ def tell(stage: Stage, lives: list[Life]) -> Outcome:
     scenario, cloud = stage.scenario, stage.cloud
     times = sorted(life.enrolled for life in lives if life.enrolled is not None)
     at_least, by = bound(scenario, [one.visible for one in cloud.born.values()], 0.99)
-    for one in stage.verifiers:
-        one.note_queue()
     with stage.ledger.store.reading() as tx:
         owners = tx.execute(select(func.count(func.distinct(instances.c.owner)))).scalar_one()
         confirmed = tx.execute(select(func.count()).where(slots.c.state == "CONFIRMED")).scalar_one()

@@ -137,26 +137,21 @@ class Cpu:
 
 
 class Seats:
-    """So many at a time, so many more may wait: the verifier's worker pool (V1)."""
+    """So many at a time: the verifier's turns (V1)."""
 
-    def __init__(self, simulation: Simulation, count: int, queue: int) -> None:
+    def __init__(self, simulation: Simulation, count: int) -> None:
         """Begin empty."""
         self._simulation = simulation
-        self._left, self._queue = count, queue
+        self._left = count
         self._waiting: deque[greenlet] = deque()
-        self.peak = 0
 
-    def take(self) -> bool:
-        """Wait for a seat; False at once when the queue is full."""
+    def take(self) -> None:
+        """Wait for a seat."""
         if self._left:
             self._left -= 1
-            return True
-        if len(self._waiting) >= self._queue:
-            return False
+            return
         self._waiting.append(getcurrent())
-        self.peak = max(self.peak, len(self._waiting))
         self._simulation.pause()
-        return True
 
     def leave(self) -> None:
         """Give the seat to who waits longest."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from hsm_enrol.wire.messages import ASSERTION_TYPE, MAX_ASSERTION, RECEIPT_TYPE
 from hsm_verifier.limits import Sources, client_of, networks
 from hsm_verifier.refusal import Refusal
+from hsm_verifier.room import Room
 from hsm_verifier.service import Reply, Service
 from hsm_verifier.settings import ServerSettings
 from hsm_verifier.turns import take_turn
@@ -35,19 +37,17 @@ class Turns:
     def __init__(self, count: int, queue: int) -> None:
         """Let `count` requests have their turns at a time and `queue` more wait."""
         self._seats = asyncio.Semaphore(count)
-        self._room = count + queue
+        self._room = Room(count, queue, time.monotonic)
 
-    async def run(self, work: Callable[[bytes, str], Reply], body: bytes, source: str) -> Reply:
+    async def run(self, event: str, work: Callable[[bytes, str], Reply], body: bytes, source: str) -> Reply:
         """Give work's reply. Raises Refusal `busy` (503) when the queue is full."""
-        if not self._room:
-            raise Refusal("busy", "V1 queue_full", status=503)
-        self._room -= 1
+        self._room.enter(event)
         try:
             # The room is given back when the work ends, not when the asker loses patience: uvicorn lets a task end.
             async with self._seats:
                 return await take_turn(lambda: work(body, source))
         finally:
-            self._room += 1
+            self._room.leave(event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Door:
         try:
             self._admit(request, source, kind)
             body = await read_body(request, cap)
-            return await self._turns.run(work, body, source)
+            return await self._turns.run(event, work, body, source)
         except Refusal as refusal:
             return self._service.refuse(event, source, refusal)
 

@@ -1,0 +1,130 @@
+"""Room for requests: bounded, and whom it turns away it tells a time at which there will be some."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from hsm_verifier.refusal import Refusal
+from hsm_verifier.room import FIRST_PACE, LONGEST, Room
+
+
+class Clock:
+    """Seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def turned_away(room: Room, kind: str = "enrolment") -> float:
+    with pytest.raises(Refusal, match="queue_full") as caught:
+        room.enter(kind)
+    assert (caught.value.reason, caught.value.status) == ("busy", 503)
+    assert caught.value.retry_after is not None
+    return caught.value.retry_after
+
+
+def full(clock: Clock, count: int, queue: int) -> Room:
+    room = Room(count, queue, clock)
+    for _ in range(count + queue):
+        room.enter("enrolment")
+    return room
+
+
+def work(room: Room, clock: Clock, pace: float, ends: int, kind: str = "enrolment") -> Iterator[None]:
+    """One request after the other ends, `pace` seconds apart; another comes in its place."""
+    for _ in range(ends):
+        clock.now += pace
+        room.leave(kind)
+        room.enter(kind)
+        yield
+
+
+def test_there_is_room_for_so_many_and_for_one_more_when_one_has_left(clock: Clock) -> None:
+    room = full(clock, 2, 3)
+    assert room.waiting == 3
+    assert turned_away(room) > 0
+    room.leave("enrolment")
+    room.enter("enrolment")
+    assert room.waiting == 3
+    assert turned_away(room) > 0
+
+
+def test_whoever_is_turned_away_comes_after_those_who_wait_and_those_turned_away_before(clock: Clock) -> None:
+    room = full(clock, 4, 10)
+    waits = [turned_away(room) for _ in range(3)]
+    assert waits == pytest.approx([FIRST_PACE * 11, FIRST_PACE * 12, FIRST_PACE * 13])
+    clock.now += 0.02
+    assert turned_away(room) == pytest.approx(FIRST_PACE * 14 - 0.02)
+
+
+def test_the_pace_is_the_one_at_which_others_end(clock: Clock) -> None:
+    room = full(clock, 4, 10)
+    for _ in work(room, clock, 0.5, 20):
+        pass
+    assert turned_away(room) == pytest.approx(0.5 * 11)
+    for _ in work(room, clock, 0.1, 2000):
+        pass
+    assert turned_away(room) == pytest.approx(0.1 * 11, rel=0.01)
+
+
+def test_pauses_in_which_nobody_waited_are_not_the_pace(clock: Clock) -> None:
+    room = full(clock, 4, 10)
+    for _ in work(room, clock, 0.1, 20):
+        pass
+    for _ in range(14):
+        room.leave("enrolment")
+    clock.now += 3600
+    for _ in range(14):
+        room.enter("enrolment")
+    for _ in work(room, clock, 0.1, 2):
+        pass
+    assert turned_away(room) < 0.1 * 12
+
+
+def test_each_kind_has_bookings_of_its_own(clock: Clock) -> None:
+    room = full(clock, 4, 10)
+    for _ in work(room, clock, 0.5, 20):
+        pass
+    assert turned_away(room, "receipt") == pytest.approx(FIRST_PACE * 11)
+
+
+def test_a_flood_does_not_book_the_next_hour(clock: Clock) -> None:
+    room = full(clock, 4, 10)
+    waits = [turned_away(room) for _ in range(100_000)]
+    assert max(waits) <= LONGEST
+    assert min(waits[10_000:]) >= LONGEST / 2 - 1
+
+
+def test_a_fleet_that_heeds_its_bookings_finds_room_at_the_first_return(clock: Clock) -> None:
+    """1,000 ask at once, each takes 20 ms of the only place, 50 may wait."""
+    room, pace = Room(1, 50, clock), 0.02
+    arrivals = [(clock.now, 0)] * 1000
+    inside, end, tries = 0, clock.now, []
+    while arrivals or inside:
+        if inside and (not arrivals or end <= arrivals[0][0]):
+            clock.now, inside = max(clock.now, end), inside - 1
+            room.leave("enrolment")
+            end = clock.now + pace
+            continue
+        moment, before = arrivals.pop(0)
+        clock.now = max(clock.now, moment)
+        try:
+            room.enter("enrolment")
+        except Refusal as refusal:
+            arrivals = sorted([*arrivals, (clock.now + (refusal.retry_after or 0), before + 1)])
+        else:
+            tries.append(before + 1)
+            end = clock.now + pace if not inside else end
+            inside += 1
+    assert len(tries) == 1000
+    # They were told before the pace was known; still nobody comes more than a few times, and the place is never idle.
+    assert sum(tries) / 1000 < 4
+    assert clock.now - 1000.0 < 1000 * pace * 1.1

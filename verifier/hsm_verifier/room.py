@@ -1,0 +1,68 @@
+"""Knows how many requests have room, and when those who are turned away should come back (V1).
+
+If all came back after the same time, or whenever they like, most would be turned away again, and their handshakes would
+cost what others could have been served with. So each gets a booking: the next free moment, at the pace at which
+requests of its kind were done while others waited.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+from hsm_verifier.refusal import Refusal
+
+LONGEST = 60.0  # seconds; a flood of strangers must not book the next hour
+FIRST_PACE = 0.01  # seconds from one end to the next, until it was seen
+SEEN = 128  # ends over which the pace is averaged: look-ups are answered by dozens
+
+
+class Room:
+    """So many requests at a time and so many more that wait. `clock` is monotonic seconds; for one thread."""
+
+    def __init__(self, count: int, queue: int, clock: Callable[[], float]) -> None:
+        """Begin empty."""
+        self._count, self._most = count, count + queue
+        self._clock = clock
+        self._inside = 0
+        self._bookings: defaultdict[str, _Bookings] = defaultdict(_Bookings)
+
+    @property
+    def waiting(self) -> int:
+        """Tell how many wait for one of those at work to end."""
+        return max(0, self._inside - self._count)
+
+    def enter(self, kind: str) -> None:
+        """Take room. Raises Refusal `busy` (503), with the time to come back, when there is none."""
+        if self._inside >= self._most:
+            wait = self._bookings[kind].book(self._clock(), self.waiting)
+            raise Refusal("busy", "V1 queue_full", status=503, retry_after=wait)
+        self._inside += 1
+
+    def leave(self, kind: str) -> None:
+        """Give it back."""
+        self._inside -= 1
+        self._bookings[kind].note(self._clock(), busy=self.waiting > 0)
+
+
+class _Bookings:
+    """Of one kind of request."""
+
+    def __init__(self) -> None:
+        self._pace, self._seen = FIRST_PACE, 0
+        self._last: float | None = None  # when one was done and others waited
+        self._next = 0.0
+
+    def note(self, now: float, *, busy: bool) -> None:
+        """Note that one is done; while nobody waits the pace tells nothing."""
+        if self._last is not None:
+            self._seen = min(self._seen + 1, SEEN)
+            self._pace += (now - self._last - self._pace) / self._seen
+        self._last = now if busy else None
+
+    def book(self, now: float, waiting: int) -> float:
+        """Give the seconds until there will be room for one more; those who wait come first."""
+        self._next = max(self._next, now + waiting * self._pace) + self._pace
+        if self._next > now + LONGEST:
+            self._next = now + LONGEST / 2
+        return self._next - now
