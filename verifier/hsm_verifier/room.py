@@ -15,6 +15,7 @@ from hsm_verifier.refusal import Refusal
 LONGEST = 60.0  # seconds; a flood of strangers must not book the next hour
 FIRST_PACE = 0.01  # seconds from one end to the next, until it was seen
 SEEN = 128  # ends over which the pace is averaged: look-ups are answered by dozens
+TURNING_AWAY = 0.2  # of what serving costs: a handshake and a challenge, 1.2 ms of 6.2 (docs/performance.md)
 
 
 class Room:
@@ -24,7 +25,7 @@ class Room:
         """Begin empty."""
         self._count, self._most = count, count + queue
         self._clock = clock
-        self._inside = 0
+        self._inside = self._turned_away = 0
         self._bookings: defaultdict[str, _Bookings] = defaultdict(_Bookings)
 
     @property
@@ -35,6 +36,7 @@ class Room:
     def enter(self, kind: str) -> None:
         """Take room. Raises Refusal `busy` (503), with the time to come back, when there is none."""
         if self._inside >= self._most:
+            self._turned_away += 1
             wait = self._bookings[kind].book(self._clock(), self.waiting)
             raise Refusal("busy", "V1 queue_full", status=503, retry_after=wait)
         self._inside += 1
@@ -42,7 +44,7 @@ class Room:
     def leave(self, kind: str) -> None:
         """Give it back."""
         self._inside -= 1
-        self._bookings[kind].note(self._clock(), busy=self.waiting > 0)
+        self._bookings[kind].note(self._clock(), self._turned_away, busy=self.waiting > 0)
 
 
 class _Bookings:
@@ -50,15 +52,20 @@ class _Bookings:
 
     def __init__(self) -> None:
         self._pace, self._seen = FIRST_PACE, 0
-        self._last: float | None = None  # when one was done and others waited
+        self._last: tuple[float, int] | None = None  # when one was done and others waited; how many were turned away
         self._next = 0.0
 
-    def note(self, now: float, *, busy: bool) -> None:
-        """Note that one is done; while nobody waits the pace tells nothing."""
+    def note(self, now: float, turned_away: int, *, busy: bool) -> None:
+        """Note that one is done. While nobody waits the pace tells nothing.
+
+        What was spent on turning others away does not count: they come back when nobody has to be turned away.
+        """
         if self._last is not None:
+            then, before = self._last
+            took = (now - then) / (1 + TURNING_AWAY * (turned_away - before))
             self._seen = min(self._seen + 1, SEEN)
-            self._pace += (now - self._last - self._pace) / self._seen
-        self._last = now if busy else None
+            self._pace += (took - self._pace) / self._seen
+        self._last = (now, turned_away) if busy else None
 
     def book(self, now: float, waiting: int) -> float:
         """Give the seconds until there will be room for one more; those who wait come first."""
