@@ -143,6 +143,13 @@ def test_the_example_firewall_is_one_that_nft_takes() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_verifiers_socket_is_skipped_when_its_service_is() -> None:
+    def conditions(unit: str) -> list[str]:
+        return [line for line in lines(unit) if line.startswith("Condition")]
+
+    assert conditions("hsm-verifier.socket") == conditions("hsm-verifier.service") != []
+
+
 @pytest.mark.parametrize("party", ["hsm-enrol", "hsm-verifier"])
 def test_users_and_groups_are_made_once(tmp_path: Path, party: str) -> None:
     (tmp_path / "etc").mkdir()
