@@ -69,22 +69,36 @@ class Listener:
         self._opening: set[asyncio.Task[None]] = set()
 
     async def accept(self, listener: socket.socket) -> None:
-        """Accept for ever. V1: a source over its cap is closed before a byte is read."""
+        """Accept until cancelled, which loses nobody: whoever was taken out of the queue is being let in already."""
         loop = asyncio.get_running_loop()
         while True:
+            failed: asyncio.Future[OSError] = loop.create_future()
+            loop.add_reader(listener, self._take, listener, failed)
             try:
-                sock, address = await loop.sock_accept(listener)
-            except OSError as error:
-                _log.warning("accept: %s", error.strerror)
-                await asyncio.sleep(ACCEPT_PAUSE)
-                continue
-            client = (str(address[0]), int(address[1]))
-            if not self._sources.connect(client[0]):
-                sock.close()
-                continue
-            task = loop.create_task(self._open(sock, client))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+                error = await failed
+            finally:
+                loop.remove_reader(listener)
+            _log.warning("accept: %s", error.strerror)
+            await asyncio.sleep(ACCEPT_PAUSE)
+
+    def _take(self, listener: socket.socket, failed: asyncio.Future[OSError]) -> None:
+        """Take one connection. V1: a source over its cap is closed before a byte is read."""
+        try:
+            sock, address = listener.accept()
+        except BlockingIOError:  # the asker left the queue
+            return
+        except OSError as error:
+            if not failed.done():
+                failed.set_result(error)
+            return
+        client = (str(address[0]), int(address[1]))
+        if not self._sources.connect(client[0]):
+            sock.close()
+            return
+        sock.settimeout(0)
+        task = asyncio.get_running_loop().create_task(self._open(sock, client))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
 
     async def _open(self, sock: socket.socket, client: tuple[str, int]) -> None:
         """Read the balancer's header if there is one, then shake hands; both within one time-out."""
@@ -172,6 +186,7 @@ async def run(
     notify("STOPPING=1")
     for task in accepting:
         task.cancel()
+    await asyncio.wait(accepting)
     for sock in sockets:
         sock.close()
     await listener.drain()
