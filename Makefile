@@ -19,7 +19,7 @@ help:
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make crash   every fault of every tool in every client, every point to die at, a million texts (hours)"
 	@echo "make deb     Debian packages of agent and verifier, make rpm the agent's rpm; into dist/"
-	@echo "make rehearsal  the package in an image booted by a real systemd, with all its journeys (root)"
+	@echo "make rehearsal  the packages in images booted by a real systemd, with all their journeys (root)"
 	@echo "make lab     the stand-ins on loopback until Ctrl-C, addresses in .lab/lab.json"
 	@echo "make pictures  the operators' page of a made-up fleet, as docs show it"
 

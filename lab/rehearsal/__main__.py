@@ -76,6 +76,9 @@ def outside(only: list[str] | None, package: Path | None, *, write: bool) -> int
     WORK.mkdir(parents=True)
     newer_package(package, WORK / "newer.deb")
     compile_clock(WORK / "clock.so")
+    if only is None or "verifier_unit" in only:
+        subprocess.run([ROOT / "packaging/deb/build.sh", "--light", "verifier"], check=True, timeout=300)
+        shutil.copy(ROOT / "build/deb/verifier-light.deb", WORK / "verifier.deb")
     child(("--layer", str(debian), str(package)), timeout=120)
     print(f"rehearsal: packages and image ready after {time.monotonic() - begin:.0f} s", flush=True)
     rows = [row for lists in (LISTS, ALONE) for row in play(lists, debian, only)]

@@ -55,7 +55,7 @@ def make_addresses() -> None:
 
 
 class Site:
-    """All that machines talk to, below `folder`; machines are booted from `layers`."""
+    """All that machines talk to, below `folder`; machines are booted from `layers`, the last of which is Debian."""
 
     def __init__(self, folder: Path, layers: tuple[Path, ...]) -> None:
         """Make everything; nothing serves before `start`."""
@@ -104,9 +104,7 @@ class Site:
 
     def publish(self) -> int:
         """Publish a bundle with the appliances and the client pair of now; gives its serial."""
-        parts: dict[str, Any] = json.loads(self.estate.bundle().to_bytes())
-        del parts["schema"], parts["serial"]
-        return self.party.publish(parts)
+        return self.party.publish(self.parts())
 
     def launch(self) -> None:
         """Start another EC2 instance; from now on IMDS speaks of it."""
@@ -122,6 +120,21 @@ class Site:
             for path, text in self.settings(deadline).items():
                 made.write(path, text)
         return made
+
+    def bare(self, name: str) -> Machine:
+        """Give a machine with Debian and nothing else of ours, for no instance; off."""
+        made = Machine(name, self.folder / "machines" / name, self.layers[-1:])
+        self.machines.append(made)
+        made.write("/etc/machine-id", "")
+        made.write("/etc/cloud/cloud-init.disabled", "")
+        (made.root / "var/log/journal").mkdir(parents=True, exist_ok=True)
+        return made
+
+    def parts(self) -> dict[str, Any]:
+        """Give a bundle with the appliances and the client pair of now, as one publishes it."""
+        parts: dict[str, Any] = json.loads(self.estate.bundle().to_bytes())
+        del parts["schema"], parts["serial"]
+        return parts
 
     def clone(self, machine: Machine, name: str) -> Machine:
         """Give a copy of a machine that is off, for a new instance."""

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds Debian packages into dist/, each twice, and compares: `build.sh agent verifier`, or one of them; hsm-enrol,
 # hsm-enrol-verifier, and a .cdx.json beside each. For the Debian release and machine this runs on. As root it installs
-# what it needs.
+# what it needs. `build.sh --light PARTY` builds once and packs quickly, into build/deb/PARTY-light.deb: to be installed
+# and thrown away.
 set -eu
 umask 022
 export LC_ALL=C
@@ -18,6 +19,11 @@ arch=$(dpkg --print-architecture)
 release=$(sed -n '1s/.*(\(.*\)).*/\1/p' "$here/changelog")
 SOURCE_DATE_EPOCH=$(date -d "$(sed -n 's/^ -- .*>  //p' "$here/changelog" | head -n 1)" +%s)
 export SOURCE_DATE_EPOCH
+light= level=
+if [ "${1-}" = --light ]; then
+    light=yes level=-z1
+    shift
+fi
 
 # one PARTY NAME STAGE: fills STAGE and packs it as STAGE.deb
 one() {
@@ -39,13 +45,17 @@ one() {
     done
     (cd "$stage" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$stage/DEBIAN/md5sums"
     find "$stage" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-    dpkg-deb --root-owner-group -Zxz --build "$stage" "$stage.deb" >/dev/null
+    dpkg-deb --root-owner-group -Zxz $level --build "$stage" "$stage.deb" >/dev/null
 }
 
 mkdir -p "$root/dist" "$root/build/deb"
 for party in "$@"; do
     name=hsm-enrol
     [ "$party" = agent ] || name=hsm-enrol-verifier
+    if [ -n "$light" ]; then
+        one "$party" "$name" "$root/build/deb/$party-light"
+        continue
+    fi
     for turn in first second; do
         one "$party" "$name" "$root/build/deb/$party-$turn"
     done

@@ -6,6 +6,7 @@ A new fenced block fails here until it is run, compared, or named below with the
 from __future__ import annotations
 
 import argparse
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 
 from hsm_enrol.cli.grammar import parser as agents_parser
 from hsm_verifier.__main__ import make_parser
+from lab.rehearsal.journeys import verifying
+from lab.rehearsal.verifier_host import SERVICE, SOCKET
 from lab.world import World
 from tests.documents import ROOT, bare, table
 from tests.shown import Block, blocks, commands_in_prose
@@ -24,9 +27,13 @@ NOT_RUN = {
     "apt-get install ./hsm-enrol-verifier.deb": "installs on this machine: test_what_ships_is_what_was_tested",
     "$EDITOR policy.toml": "a person's work: test_v10_v12_a_rule_admits_or_names_what_differs",
     "$EDITOR /var/lib/hsm-verifier/policy.toml": "a person's work: test_v10_v12_a_rule_admits_or_names_what_differs",
-    "systemctl start hsm-verifier": "there is no systemd here: test_systemd_finds_nothing_to_say_about_our_units",
-    "systemctl enable --now hsm-verifier.socket hsm-verifier.service": (
-        "there is no systemd here: test_systemd_finds_nothing_to_say_about_our_units"
+    **dict.fromkeys(
+        (
+            "systemctl start hsm-verifier",
+            "systemctl enable --now hsm-verifier.socket hsm-verifier.service",
+            "systemctl stop hsm-verifier.socket hsm-verifier.service",
+        ),
+        "there is no systemd here: test_the_rehearsal_types_what_is_shown_for_systemd",
     ),
     "hsm-verifier aws-certs import ec2-guide.html": (
         "wants a page of AWS's: test_aws_certs_are_pinned_once_and_replaced_only_on_demand"
@@ -102,6 +109,14 @@ def test_every_command_shown_works_in_the_order_of_the_documents(world: World, t
 def nobody_reads(found: list[Block]) -> list[tuple[str, str, str]]:
     """Give the blocks that are neither run nor compared here, and that no other test is named for."""
     return [one.name for one in found if one.language not in {"sh", "text"} and one.name not in READ_BY]
+
+
+def test_the_rehearsal_types_what_is_shown_for_systemd() -> None:
+    shown = {line for block in blocks() for line in block.lines if line.startswith("systemctl ")}
+    units = {"SOCKET": SOCKET, "SERVICE": SERVICE}
+    source = inspect.getsource(verifying)
+    typed = [re.findall(r'"([^"]*)"|\b(SOCKET|SERVICE)\b', one) for one in re.findall(r"machine\.run\((.*)\)", source)]
+    assert shown <= {" ".join(word or units[name] for word, name in words) for words in typed}
 
 
 def test_no_block_is_shown_that_no_test_reads() -> None:

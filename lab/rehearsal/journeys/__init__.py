@@ -1,11 +1,12 @@
 """The journeys: what happens to a machine, each a function of a site that gives a few words for the table.
 
 `joining`: how an instance becomes a member. `trouble`: what stands in its way. `living`: what comes afterwards.
+`verifying`: the other side, a verifier out of its own package.
 """
 
 from collections.abc import Callable
 
-from lab.rehearsal.journeys import joining, living, trouble
+from lab.rehearsal.journeys import joining, living, trouble, verifying
 from lab.rehearsal.site import Site
 
 Journey = Callable[[Site], str]
@@ -20,6 +21,7 @@ LISTS: dict[str, tuple[Journey, ...]] = {
         joining.clone,
         joining.generalize,
         joining.user_data_schema,
+        verifying.verifier_unit,
     ),
     "c": (trouble.two_minutes,),
 }

@@ -1,0 +1,229 @@
+"""Knows what becomes of a verifier out of its own package: set up, asked, restarted, killed, hung, stopped, purged."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from lab.party import POLICY
+from lab.rehearsal.machine import Machine, until
+from lab.rehearsal.seeing import monotonic, see, see_equal, see_joined
+from lab.rehearsal.site import Site
+from lab.rehearsal.verifier_host import (
+    NAME,
+    PACKAGE,
+    SERVICE,
+    SOCKET,
+    STATE,
+    USER,
+    VerifierHost,
+    modes_below,
+)
+
+PUBLIC = {"hsm-verifier.toml", "policy.toml", "tls.pem", "verifier-ca.pem", "answer-key.pem"}
+EGRESS = "egress.example"
+CREDENTIALS = "[default]\naws_access_key_id = AKIALABORATORY\naws_secret_access_key = laboratory\n"
+IMPATIENT = "[Service]\nWatchdogSec=4s\n"  # in place of 60 s, so that a hang is found while we look
+LOOKS = """import http.client, socket
+asking = http.client.HTTPConnection("localhost")
+asking.sock = socket.socket(socket.AF_UNIX)
+asking.sock.connect("/var/lib/hsm-verifier/admin.sock")
+asking.request("GET", "/metrics")
+reply = asking.getresponse()
+print(reply.status, reply.read().decode())
+"""
+
+
+def verifier_unit(site: Site) -> str:
+    """Install the verifier's package on a host of its own, follow docs/operating.md, and enrol an instance there."""
+    site.party.stop()
+    host = VerifierHost(site, "verifier-host")
+    host.machine.boot()
+    see_installed(host)
+    audience = set_up(site, host)
+    see_sandbox(host.machine)
+    member = site.machine("verifier-member")
+    for path, text in host.settings(audience).items():
+        member.write(path, text)
+    member.boot()
+    see_joined(site, member)
+    see_what_it_wrote(site, host)
+    asked = restart(host)
+    waited = kill(host, member)
+    hang(host)
+    stop(host)
+    host.machine.reboot()
+    host.machine.wait_for(SERVICE, "active")
+    host.ask()
+    end(host)
+    return (
+        f"by the documented commands an instance joined; a restart lost none of {asked} requests; back {waited:.1f} s "
+        "after SIGKILL, and after a hang; nothing left of it but its user"
+    )
+
+
+def see_installed(host: VerifierHost) -> None:
+    """Install it on a running host. Until `init`, neither that nor a boot starts or opens anything."""
+    machine = host.machine
+    machine.run("dpkg", "--install", "/verifier.deb")
+    owner = (int(machine.run("id", "-u", USER)), int(machine.run("id", "-g", USER)))
+    see_equal(modes_below(machine, STATE), {".": ("0o700", *owner)}, "an empty folder")
+    for boot in (False, True):
+        if boot:
+            machine.reboot()
+        for unit in (SERVICE, SOCKET):
+            see_equal(machine.run("systemctl", "is-enabled", unit).strip(), "enabled", unit)
+            see_equal(machine.show(unit, "ActiveState"), "inactive", f"{unit} before init, after a boot: {boot}")
+        see(not host.listens(), "no open port before init")
+
+
+def set_up(site: Site, host: VerifierHost) -> str:
+    """Do steps 2 to 6 of "From nothing to production in ten steps"; gives the audience."""
+    told = host.types(f"hsm-verifier init {STATE} --host {NAME} --host 127.0.0.1")
+    found = re.search(r'audience = "(.+)"', told)
+    see(found is not None, "an audience printed by init")
+    assert found is not None
+    host.machine.write("/etc/hosts", f"127.0.0.1 localhost {EGRESS}\n")  # so that names are looked up in the sandbox
+    text = host.read("hsm-verifier.toml")
+    for key, value in (
+        ("endpoint_url", site.aws.api.endpoint),
+        ("sts_connect", site.aws.sts.connect.replace("127.0.0.1", EGRESS)),
+        ("ca_file", "stand-in-ca.pem"),
+    ):
+        text = text.replace(f'{key} = ""', f'{key} = "{value}"')
+    host.give("hsm-verifier.toml", text)
+    host.give("stand-in-ca.pem", site.aws.sts.ca_file.read_text())
+    host.give(".aws/credentials", CREDENTIALS)
+    host.give("ec2-guide.html", f"Some Place ({site.aws.region})\n{site.aws.certificate_pem}")
+    host.types("hsm-verifier aws-certs import ec2-guide.html")
+    see(site.aws.region in host.types("hsm-verifier aws-certs list"), "AWS's certificate listed")
+    rules = POLICY.format(account=site.aws.account_id, region=site.aws.region, level="identity-role", more="")
+    host.give("policy.toml", rules)
+    see("web" in host.types("hsm-verifier group list"), "the group of the policy listed")
+    host.give("bundle.json", json.dumps(site.parts()))
+    site.serial = int(host.types("hsm-verifier bundle put --group web bundle.json").split()[-1])
+    host.machine.run("systemctl", "enable", "--now", SOCKET, SERVICE)
+    see_equal(host.show(SERVICE, "ActiveState"), "active", "the service, told READY")
+    host.ask()
+    return found[1]
+
+
+def see_sandbox(machine: Machine) -> None:
+    """See the process run as the unit's user, without rights, in namespaces of its own, on a disk it cannot write."""
+    process = machine.show(SERVICE, "MainPID")
+    status = dict(line.split(":", 1) for line in machine.run("cat", f"/proc/{process}/status").splitlines())
+    user, group = machine.run("id", "-u", USER).strip(), machine.run("id", "-g", USER).strip()
+    see_equal(status["Uid"].split(), [user] * 4, "user of the process")
+    see_equal(status["Gid"].split(), [group] * 4, "group of the process")
+    for name, wanted in (("CapEff", "0" * 16), ("CapBnd", "0" * 16), ("NoNewPrivs", "1"), ("Seccomp", "2")):
+        see_equal(status[name].strip(), wanted, name)
+    for name in ("mnt", "user"):
+        own = machine.run("readlink", f"/proc/{process}/ns/{name}")
+        see(own != machine.run("readlink", f"/proc/1/ns/{name}"), f"a {name} namespace of its own")
+    lines = [line.split() for line in machine.run("cat", f"/proc/{process}/mountinfo").splitlines()]
+    mounts = {line[4]: line[5].split(",")[0] for line in lines}
+    see_equal((mounts["/"], mounts[STATE]), ("ro", "rw"), "what it may write")
+
+
+def see_what_it_wrote(site: Site, host: VerifierHost) -> None:
+    """See ledger and audit, of its user and for nobody else, and the operators' page that root may look at."""
+    own = site.imds.machine.instance_id
+    row = next((line for line in host.types("hsm-verifier ledger list").splitlines() if own in line), "")
+    see("CONFIRMED" in row and str(site.serial) in row, "the instance and its serial confirmed in the ledger")
+    host.types("hsm-verifier audit verify")
+    see(own in host.types("hsm-verifier audit tail"), "the instance in the audit")
+    modes = modes_below(host.machine, STATE)
+    owner = modes["."][1:]
+    for name in ("audit.jsonl", "audit.jsonl.head", "ledger.sqlite", "admin.sock"):
+        see_equal(modes[name], ("0o600", *owner), name)
+    see_equal({name: one for name, one in modes.items() if one[1:] != owner}, {}, "files of others")
+    open_to_others = {name for name, one in modes.items() if int(one[0], 8) & 0o077 and "aws-certs/" not in name}
+    see_equal(open_to_others, PUBLIC, "what others could read, but for the folder's own mode")
+    page = host.machine.run("python3", "-Ic", LOOKS)
+    see(page.startswith("200 ") and 'slots{state="CONFIRMED"} 1' in page, "metrics for root by the socket")
+
+
+def restart(host: VerifierHost) -> int:
+    """Restart it while it is asked all the time: nobody is turned away; gives how many asked."""
+    machine = host.machine
+    machine.write(f"/etc/systemd/system/{SERVICE}.d/rehearsal.conf", IMPATIENT)
+    machine.run("systemctl", "daemon-reload")
+    opened, process = monotonic(machine, SOCKET, "ActiveEnter"), host.show(SERVICE, "MainPID")
+    with host.asked_all_the_time() as tally:
+        machine.run("systemctl", "restart", SERVICE)
+        before = tally.asked
+        until(lambda: tally.asked > before + 20, "requests after the restart")
+    see_equal(tally.lost, [], "requests that a restart lost")
+    see(host.show(SERVICE, "MainPID") != process, "another process after a restart")
+    see_equal(monotonic(machine, SOCKET, "ActiveEnter"), opened, "since when the socket is open")
+    return tally.asked
+
+
+def kill(host: VerifierHost, member: Machine) -> float:
+    """Kill it: an agent that asks meanwhile waits in the queue; gives the seconds until it served again."""
+    restarts, opened = int(host.show(SERVICE, "NRestarts")), monotonic(host.machine, SOCKET, "ActiveEnter")
+    host.machine.run("systemctl", "kill", "--signal=KILL", SERVICE)
+    member.run("hsm-enrol", "refresh")
+    host.machine.wait_for(SERVICE, "active")
+    see_equal(int(host.show(SERVICE, "NRestarts")), restarts + 1, "restarts after SIGKILL")
+    see_equal(monotonic(host.machine, SOCKET, "ActiveEnter"), opened, "since when the socket is open")
+    host.types("hsm-verifier audit verify")
+    return monotonic(host.machine, SERVICE, "ActiveEnter") - monotonic(host.machine, SERVICE, "ActiveExit")
+
+
+def hang(host: VerifierHost) -> None:
+    """See signs of life, then stop the process: systemd misses them and puts another in its place."""
+    seen = host.show(SERVICE, "WatchdogTimestampMonotonic")
+    until(lambda: host.show(SERVICE, "WatchdogTimestampMonotonic") != seen, "a sign of life")
+    restarts = int(host.show(SERVICE, "NRestarts"))
+    host.machine.run("systemctl", "kill", "--signal=STOP", SERVICE)
+    host.ask()
+    see_equal(int(host.show(SERVICE, "NRestarts")), restarts + 1, "restarts after a hang")
+    see("Watchdog timeout" in host.log(), "the watchdog in the journal")
+
+
+def stop(host: VerifierHost) -> None:
+    """Stop it: of the service alone the next request makes another, of both nothing is left open."""
+    machine = host.machine
+    machine.run("systemctl", "stop", SERVICE)
+    see_equal(host.show(SERVICE, "Result"), "success", "result of the service")
+    see_equal(host.audit()[-1]["event"], "stop", "the last line of the audit")
+    host.ask()
+    machine.wait_for(SERVICE, "active")
+    machine.run("systemctl", "stop", SOCKET, SERVICE)
+    for unit in (SOCKET, SERVICE):
+        see_equal((host.show(unit, "ActiveState"), host.show(unit, "Result")), ("inactive", "success"), unit)
+    see(not host.listens(), "no open port once both are stopped")
+    for left in ("admin.sock", "ledger.sqlite-wal"):
+        see(not machine.has(f"{STATE}/{left}"), f"no {left} left")
+    host.types("hsm-verifier audit verify")
+    machine.run("systemctl", "start", "hsm-verifier")
+    host.ask()
+
+
+def end(host: VerifierHost) -> None:
+    """Install it over itself, remove it, purge it."""
+    machine = host.machine
+    process = host.show(SERVICE, "MainPID")
+    machine.run("dpkg", "--install", "/verifier.deb")
+    host.ask()
+    see(host.show(SERVICE, "MainPID") != process, "the newly installed one serving")
+    before = {
+        name for name in modes_below(machine, STATE) if name != "admin.sock" and not name.endswith(("-shm", "-wal"))
+    }
+    machine.run("dpkg", "--remove", PACKAGE)
+    see(not host.listens(), "no open port after a removal")
+    see(before <= set(modes_below(machine, STATE)), "state kept after a removal")
+    machine.run("dpkg", "--purge", PACKAGE)
+    see(not machine.has(STATE), "keys, bundles, ledger and audit gone after a purge")
+    names = machine.run("find", "/", "-xdev", "-name", "*hsm-verifier*").split()
+    names += machine.run("find", "/", "-xdev", "-name", f"*{PACKAGE}*").split()
+    others = (
+        f"/etc/systemd/system/{SERVICE}.d",
+        "/var/tmp/systemd-private-",
+        "/tmp/systemd-private-",
+        "/sys/",
+        "/run/",
+    )
+    see_equal([name for name in names if not name.startswith(others)], [], "files left after a purge")
+    see(machine.run("id", "-un", USER).strip() == USER, "the user still there")
