@@ -10,6 +10,7 @@ from lab.rehearsal.machine import Machine, until
 from lab.rehearsal.seeing import monotonic, see, see_equal, see_joined
 from lab.rehearsal.site import Site
 from lab.rehearsal.verifier_host import (
+    CONFIG,
     NAME,
     PACKAGE,
     SERVICE,
@@ -19,19 +20,11 @@ from lab.rehearsal.verifier_host import (
     VerifierHost,
     modes_below,
 )
+from lab.rehearsal.verifier_seeing import see_owner, see_sandbox, see_what_it_wrote
 
-PUBLIC = {"hsm-verifier.toml", "policy.toml", "tls.pem", "verifier-ca.pem", "answer-key.pem"}
 EGRESS = "egress.example"
 CREDENTIALS = "[default]\naws_access_key_id = AKIALABORATORY\naws_secret_access_key = laboratory\n"
 IMPATIENT = "[Service]\nWatchdogSec=4s\n"  # in place of 60 s, so that a hang is found while we look
-LOOKS = """import http.client, socket
-asking = http.client.HTTPConnection("localhost")
-asking.sock = socket.socket(socket.AF_UNIX)
-asking.sock.connect("/var/lib/hsm-verifier/admin.sock")
-asking.request("GET", "/metrics")
-reply = asking.getresponse()
-print(reply.status, reply.read().decode())
-"""
 
 
 def verifier_unit(site: Site) -> str:
@@ -48,6 +41,7 @@ def verifier_unit(site: Site) -> str:
     member.boot()
     see_joined(site, member)
     see_what_it_wrote(site, host)
+    publish_as_root(site, host, member)
     asked = restart(host)
     waited = kill(host, member)
     hang(host)
@@ -108,39 +102,13 @@ def set_up(site: Site, host: VerifierHost) -> str:
     return found[1]
 
 
-def see_sandbox(machine: Machine) -> None:
-    """See the process run as the unit's user, without rights, in namespaces of its own, on a disk it cannot write."""
-    process = machine.show(SERVICE, "MainPID")
-    status = dict(line.split(":", 1) for line in machine.run("cat", f"/proc/{process}/status").splitlines())
-    user, group = machine.run("id", "-u", USER).strip(), machine.run("id", "-g", USER).strip()
-    see_equal(status["Uid"].split(), [user] * 4, "user of the process")
-    see_equal(status["Gid"].split(), [group] * 4, "group of the process")
-    for name, wanted in (("CapEff", "0" * 16), ("CapBnd", "0" * 16), ("NoNewPrivs", "1"), ("Seccomp", "2")):
-        see_equal(status[name].strip(), wanted, name)
-    for name in ("mnt", "user"):
-        own = machine.run("readlink", f"/proc/{process}/ns/{name}")
-        see(own != machine.run("readlink", f"/proc/1/ns/{name}"), f"a {name} namespace of its own")
-    lines = [line.split() for line in machine.run("cat", f"/proc/{process}/mountinfo").splitlines()]
-    mounts = {line[4]: line[5].split(",")[0] for line in lines}
-    see_equal((mounts["/"], mounts[STATE]), ("ro", "rw"), "what it may write")
-
-
-def see_what_it_wrote(site: Site, host: VerifierHost) -> None:
-    """See ledger and audit, of its user and for nobody else, and the operators' page that root may look at."""
-    own = site.imds.machine.instance_id
-    row = next((line for line in host.types("hsm-verifier ledger list").splitlines() if own in line), "")
-    see("CONFIRMED" in row and str(site.serial) in row, "the instance and its serial confirmed in the ledger")
-    host.types("hsm-verifier audit verify")
-    see(own in host.types("hsm-verifier audit tail"), "the instance in the audit")
-    modes = modes_below(host.machine, STATE)
-    owner = modes["."][1:]
-    for name in ("audit.jsonl", "audit.jsonl.head", "ledger.sqlite", "admin.sock"):
-        see_equal(modes[name], ("0o600", *owner), name)
-    see_equal({name: one for name, one in modes.items() if one[1:] != owner}, {}, "files of others")
-    open_to_others = {name for name, one in modes.items() if int(one[0], 8) & 0o077 and "aws-certs/" not in name}
-    see_equal(open_to_others, PUBLIC, "what others could read, but for the folder's own mode")
-    page = host.machine.run("python3", "-Ic", LOOKS)
-    see(page.startswith("200 ") and 'slots{state="CONFIRMED"} 1' in page, "metrics for root by the socket")
+def publish_as_root(site: Site, host: VerifierHost, member: Machine) -> None:
+    """Type a publication as root, by mistake: the verifier reads it none the less, and the instance takes it."""
+    words = ("hsm-verifier", "bundle", "put", "--group", "web", "bundle.json", "--config", CONFIG)
+    site.serial = int(host.machine.run("env", "-C", STATE, *words).split()[-1])
+    see_owner(host)
+    member.run("hsm-enrol", "refresh")
+    see_joined(site, member)
 
 
 def restart(host: VerifierHost) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import pwd
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,8 +39,22 @@ def with_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """Read the settings that --config names. Raises SettingsError."""
-    return load_settings(args.config)
+    """Read the settings that --config names, and go on as the verifier's user. Raises SettingsError, OSError."""
+    settings = load_settings(args.config)
+    become_owner_of(Path(settings.state.audit).parent)
+    return settings
+
+
+def become_owner_of(folder: Path) -> None:
+    """Let root go on as the owner of this folder: what root made there, the server could not read. Raises OSError."""
+    if os.geteuid() or not folder.exists() or not (there := folder.stat()).st_uid:
+        return
+    try:
+        os.initgroups(pwd.getpwuid(there.st_uid).pw_name, there.st_gid)
+    except KeyError:  # no such user in the password file
+        os.setgroups([])
+    os.setgid(there.st_gid)
+    os.setuid(there.st_uid)
 
 
 def open_store(settings: Settings, *, pool: int = 2) -> Store:

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from hsm_enrol.wire.keys import generate_key, private_to_pem, public_to_pem
-from hsm_verifier.cli.common import CliError, note
+from hsm_verifier.cli.common import CliError, become_owner_of, note
 from hsm_verifier.durable import fsync_folder, write_file
 from hsm_verifier.ledger.store import Store, sqlite_url
 from hsm_verifier.settings import load_settings
@@ -30,6 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make everything in DIR, then print the next three commands."""
     folder: Path = args.folder.absolute()
+    become_owner_of(folder)
     if (folder / "hsm-verifier.toml").exists():
         raise CliError(f"{folder} holds a verifier already; nothing was changed")
     hosts = tuple(dict.fromkeys(args.host or [socket.gethostname(), "localhost", "127.0.0.1"]))
