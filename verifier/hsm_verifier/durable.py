@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import struct
 from pathlib import Path
+
+# acl(5) as the kernel keeps it (include/uapi/linux/posix_acl_xattr.h): a version, then tag, permissions and id of each.
+ACL = "system.posix_acl_access"
+_VERSION, _ENTRY = struct.Struct("<I"), struct.Struct("<HHI")
+_OWNER, _USER, _MASK = 0x01, 0x02, 0x10
 
 
 def write_file(path: Path, content: bytes, *, mode: int, replace: bool = False) -> None:
@@ -44,6 +50,23 @@ def read_secret(path: Path) -> bytes:
     """Read a secret file; PermissionError when others than its owner may read or write it."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
-        if os.fstat(handle).st_mode & 0o077:
+        if _is_open_to_others(handle):
             raise PermissionError(f"{path} may be read by others; chmod 600 it")
         return file.read(65536)
+
+
+def _is_open_to_others(handle: int) -> bool:
+    """Tell whether anybody but its owner and this process's user has rights to a file.
+
+    systemd may give a service its credentials by an ACL of root's file, whose mode is then 0440: with an ACL the
+    group's bits of a mode are the most that anybody named in it has, and not the group's own.
+    """
+    if not os.fstat(handle).st_mode & 0o077:
+        return False
+    try:
+        entries = _ENTRY.iter_unpack(os.getxattr(handle, ACL)[_VERSION.size :])
+    except OSError:  # it has none: the mode says it all
+        return True
+    return any(
+        rights and tag not in {_OWNER, _MASK} and (tag, who) != (_USER, os.geteuid()) for tag, rights, who in entries
+    )
