@@ -109,6 +109,20 @@ def test_refresh_runs_in_the_same_sandbox_as_enrol() -> None:
     assert sandbox("hsm-enrol-refresh.service") == sandbox("hsm-enrol.service")
 
 
+def test_a_further_process_of_the_verifier_is_run_as_the_first() -> None:
+    first, further = lines("hsm-verifier.service"), lines("hsm-verifier@.service")
+    service = slice_of(further)
+    (start,) = [line for line in service if line.startswith("ExecStart=")]
+    assert start.endswith(" --admin unix:/var/lib/hsm-verifier/admin-%i.sock")
+    service.remove("Sockets=hsm-verifier.socket")
+    service[service.index(start)] = start.rpartition(" --admin ")[0]
+    assert service == slice_of(first)
+
+
+def slice_of(unit: list[str]) -> list[str]:
+    return unit[unit.index("[Service]") : unit.index("[Install]")]
+
+
 def test_the_hourly_check_may_do_less_than_enrol() -> None:
     def directives(service: str) -> list[str]:
         return [line for line in sandbox(service) if not line.startswith("#")]

@@ -19,6 +19,7 @@ from lab.rehearsal.site import SETTINGS, Site
 NAME, PORT = "vp1.example", 8443
 PACKAGE = "hsm-enrol-verifier"
 SERVICE, SOCKET = "hsm-verifier.service", "hsm-verifier.socket"
+FURTHER = "hsm-verifier@2.service"
 USER = "hsm-verifier"
 STATE = "/var/lib/hsm-verifier"
 CONFIG = f"{STATE}/hsm-verifier.toml"

@@ -128,3 +128,16 @@ def test_a_fleet_that_heeds_its_bookings_finds_room_at_the_first_return(clock: C
     # They were told before the pace was known; still nobody comes more than a few times, and the place is never idle.
     assert sum(tries) / 1000 < 4
     assert clock.now - 1000.0 < 1000 * pace * 1.1
+
+
+def test_what_turning_others_away_costs_is_not_the_pace_however_unevenly_it_comes(clock: Clock) -> None:
+    """A served one costs 10 ms, one turned away 2 ms; ends come in bursts, as look-ups are answered."""
+    room = full(clock, 4, 300)
+    for _ in range(40):
+        for _ in range(50):
+            turned_away(room)
+        clock.now += 50 * 0.002 + 10 * 0.01
+        for _ in work(room, clock, 0.0, 10):
+            pass
+    clock.now += 60  # all those bookings are over
+    assert turned_away(room) == pytest.approx(301 * 0.01, rel=0.1)

@@ -51,7 +51,7 @@ class _Bookings:
     """Of one kind of request."""
 
     def __init__(self) -> None:
-        self._pace, self._seen = FIRST_PACE, 0
+        self._took, self._turned_away, self._seen = FIRST_PACE, 0.0, 0  # from one end to the next, on average
         self._last: tuple[float, int] | None = None  # when one was done and others waited; how many were turned away
         self._next = 0.0
 
@@ -62,14 +62,15 @@ class _Bookings:
         """
         if self._last is not None:
             then, before = self._last
-            took = (now - then) / (1 + TURNING_AWAY * (turned_away - before))
             self._seen = min(self._seen + 1, SEEN)
-            self._pace += (took - self._pace) / self._seen
+            self._took += (now - then - self._took) / self._seen
+            self._turned_away += (turned_away - before - self._turned_away) / self._seen
         self._last = (now, turned_away) if busy else None
 
     def book(self, now: float, waiting: int) -> float:
         """Give the seconds until there will be room for one more; those who wait come first."""
-        self._next = max(self._next, now + waiting * self._pace) + self._pace
+        pace = self._took / (1 + TURNING_AWAY * self._turned_away)
+        self._next = max(self._next, now + waiting * pace) + pace
         if self._next > now + LONGEST:
             self._next = now + LONGEST / 2
         return self._next - now

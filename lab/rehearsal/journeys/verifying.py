@@ -11,6 +11,7 @@ from lab.rehearsal.seeing import monotonic, see, see_equal, see_joined
 from lab.rehearsal.site import Site
 from lab.rehearsal.verifier_host import (
     CONFIG,
+    FURTHER,
     NAME,
     PACKAGE,
     SERVICE,
@@ -45,6 +46,7 @@ def verifier_unit(site: Site) -> str:
     see_joined(site, member)
     see_what_it_wrote(site, host)
     publish_as_root(site, host, member)
+    have_further_process(host)
     encrypt_secrets(host)
     asked = restart(host)
     waited = kill(host, member)
@@ -113,6 +115,28 @@ def publish_as_root(site: Site, host: VerifierHost, member: Machine) -> None:
     see_owner(host)
     member.run("hsm-enrol", "refresh")
     see_joined(site, member)
+
+
+def have_further_process(host: VerifierHost) -> None:
+    """Let a second process share socket and ledger: it answers while the first is frozen, and goes when that goes."""
+    machine = host.machine
+    machine.run("systemctl", "enable", "--now", FURTHER)
+    first = host.show(SERVICE, "MainPID")
+    machine.run("systemctl", "kill", "--signal=STOP", SERVICE)
+    try:
+        for _ in range(3):
+            host.ask()
+    finally:
+        machine.run("systemctl", "kill", "--signal=CONT", SERVICE)
+    see_equal(host.show(SERVICE, "MainPID"), first, "the first process, which only slept")
+    see(machine.has(f"{STATE}/admin-2.sock"), "a page of its own for the second process")
+    see_owner(host)
+    machine.run("systemctl", "restart", SERVICE)
+    machine.wait_for(FURTHER, "active")
+    machine.run("systemctl", "stop", SERVICE)
+    see_equal(host.show(FURTHER, "ActiveState"), "inactive", "the second process once the first was stopped")
+    machine.run("systemctl", "disable", FURTHER)
+    machine.run("systemctl", "start", SERVICE)
 
 
 def encrypt_secrets(host: VerifierHost) -> None:
