@@ -1,8 +1,8 @@
 """Knows how decisions share one transaction and stay apart: each has a SAVEPOINT, all have one COMMIT.
 
 A database that fails in the middle may have ended the whole transaction by itself (SQLite does, when its disk is full
-or broken), and a SAVEPOINT after that would begin another one. So after any failure nothing more is begun and nothing
-is committed.
+or broken or memory is short), and a SAVEPOINT after that would begin another one. So after any failure nothing more is
+begun and nothing is committed.
 """
 
 from __future__ import annotations
@@ -30,20 +30,18 @@ class Shared:
     def part(self) -> Iterator[Connection]:
         """Give one decision's part: kept at the end of the block, undone on any exception."""
         self.check()
+        self._failed = True  # until this part is known to have ended well: not every failure is a DBAPIError
+        run_text(self._connection, "SAVEPOINT decision")
         try:
-            run_text(self._connection, "SAVEPOINT decision")
-            try:
-                yield self._connection
-            except BaseException:
-                run_text(self._connection, "ROLLBACK TO decision")
-                raise
-            finally:
-                run_text(self._connection, "RELEASE decision")
-        except IntegrityError:
-            raise  # the statement's fault; the database is well
-        except DBAPIError:
-            self._failed = True
+            yield self._connection
+        except BaseException as error:
+            run_text(self._connection, "ROLLBACK TO decision")
+            run_text(self._connection, "RELEASE decision")
+            # An IntegrityError is the statement's fault; the database is well.
+            self._failed = isinstance(error, DBAPIError) and not isinstance(error, IntegrityError)
             raise
+        run_text(self._connection, "RELEASE decision")
+        self._failed = False
 
     def check(self) -> None:
         """Raise Refusal `busy` once the database has failed in any part."""
