@@ -9,13 +9,34 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from hsm_verifier.turns import in_turn, wait_for
 
 T = TypeVar("T")
 J = TypeVar("J")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What came of a job that raised something."""
+
+    error: BaseException
+
+
+def attempt(work: Callable[[], T]) -> T | Failed:
+    """Give what came of `work`. A future cannot hold every exception: one it refuses would keep its waiter for ever."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001  whoever asked for it hears of it
+        return Failed(error)
+
+
+def _given(found: T | Failed) -> T:
+    if isinstance(found, Failed):
+        raise found.error
+    return found
 
 
 class Aside(Protocol):
@@ -41,18 +62,11 @@ class Threads:
         """Give what `work` gives, or raise what it raises."""
         if not in_turn():
             return work()
-        return wait_for(asyncio.get_running_loop().run_in_executor(self._pool, work))
+        return _given(wait_for(asyncio.get_running_loop().run_in_executor(self._pool, attempt, work)))
 
     def close(self) -> None:
         """Wait for the work that was begun."""
         self._pool.shutdown(wait=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """What came of a job that raised something."""
-
-    error: Exception
 
 
 class Together(Generic[J, R]):
@@ -66,23 +80,20 @@ class Together(Generic[J, R]):
         """Start the thread when it is first wanted."""
         self._carry_out, self._most = carry_out, most
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self._asked: list[tuple[J, asyncio.Future[R]]] = []
+        self._asked: list[tuple[J, asyncio.Future[R | Failed]]] = []
         self._under_way = False
 
     def ask(self, job: J) -> R:
         """Give what came of it. Raises what the job raised."""
         if not in_turn():
             (found,) = self._carry_out([job])
-            if isinstance(found, Failed):
-                raise found.error
-            return found
+            return _given(found)
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[R] = loop.create_future()
+        answer: asyncio.Future[R | Failed] = loop.create_future()
         self._asked.append((job, answer))
         if not self._under_way:
-            self._under_way = True
             self._begin(loop)
-        return wait_for(answer)
+        return _given(wait_for(answer))
 
     def close(self) -> None:
         """Wait for what was begun."""
@@ -91,24 +102,21 @@ class Together(Generic[J, R]):
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         batch, self._asked = self._asked[: self._most], self._asked[self._most :]
         future = loop.run_in_executor(self._thread, self._carry_out, [job for job, _ in batch])
+        self._under_way = True  # now, not before: a thread that cannot be started is this asker's misfortune alone
         future.add_done_callback(lambda done: self._tell(loop, batch, done))
 
     def _tell(
         self,
         loop: asyncio.AbstractEventLoop,
-        batch: list[tuple[J, asyncio.Future[R]]],
+        batch: list[tuple[J, asyncio.Future[R | Failed]]],
         done: asyncio.Future[list[R | Failed]],
     ) -> None:
         """Go on with those who came meanwhile, then tell these."""
-        self._under_way = bool(self._asked)
+        self._under_way = False
         if self._asked:
             self._begin(loop)
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
-        found: list[Any] = [Failed(error)] * len(batch) if error is not None else done.result()  # type: ignore[arg-type]
+        found = done.result() if error is None else [Failed(error)] * len(batch)
         for (_, answer), one in zip(batch, found, strict=True):
-            if answer.done():  # its turn was given up
-                continue
-            if isinstance(one, Failed):
-                answer.set_exception(one.error)
-            else:
+            if not answer.done():  # else its turn was given up
                 answer.set_result(one)

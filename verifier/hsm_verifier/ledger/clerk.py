@@ -8,9 +8,10 @@ many writers, whose flushes it groups by itself: each call has a thread, and a t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-from hsm_verifier.aside import Aside, Failed, Together, in_place
+from hsm_verifier.aside import Aside, Failed, Together, attempt, in_place
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.refusal import Refusal
 
@@ -76,15 +77,9 @@ class OneWriter(InPlace):
     def _carry_out(self, works: list[Work[Any]]) -> list[Any | Failed]:
         try:
             with self._store.together():
-                return [self._one(work) for work in works]
+                return [attempt(partial(work, self._store)) for work in works]
         except Refusal as refusal:  # the database failed: nothing of all this was decided
             return [Failed(refusal)] * len(works)
-
-    def _one(self, work: Work[Any]) -> Any | Failed:
-        try:
-            return work(self._store)
-        except Exception as error:  # noqa: BLE001  its own asker hears of it, the others go on
-            return Failed(error)
 
 
 class ManyWriters(InPlace):
