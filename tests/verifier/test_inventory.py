@@ -1,5 +1,6 @@
 """What EC2 and IAM say of an instance, through boto3, within their limits."""
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -20,6 +21,7 @@ from hsm_verifier.inventory.pause import Pause, Paused
 from hsm_verifier.inventory.static import StaticInventory, fingerprint
 from hsm_verifier.inventory.words import refusal_of
 from hsm_verifier.refusal import Refusal
+from hsm_verifier.turns import bell, take_turn, wait_for
 from lab.asking import request_of
 from lab.aws import Aws
 
@@ -299,6 +301,35 @@ def test_who_loses_patience_leaves_and_takes_no_turn_with_it() -> None:
     slow.go.release()
     assert batches.get("next", 10) == "NEXT"
     assert slow.asked == [{"first"}, {"next"}]
+
+
+@pytest.mark.parametrize("given_up", ["leader", "next"])
+def test_a_turn_that_is_given_up_leaves_its_lead_to_another(given_up: str) -> None:
+    """Also one that was chosen to make the next call, and one that only keeps the pause before its call."""
+    asked: list[list[str]] = []
+
+    def fetch(keys: list[str]) -> dict[str, str]:
+        asked.append(keys)
+        wait_for(asyncio.sleep(0.05))
+        return {key: key.upper() for key in keys}
+
+    batches: Batches[str, str] = Batches(fetch, gap=0.2, bell=bell)
+
+    async def run() -> list[str | None]:
+        async with asyncio.timeout(10):
+            first = asyncio.create_task(take_turn(lambda: batches.get("first", 5)))
+            if given_up == "leader":  # "lost" keeps the pause after the first call
+                assert await first == "FIRST"
+            await asyncio.sleep(0)
+            lost, stays = (asyncio.create_task(take_turn(lambda one=one: batches.get(one, 5))) for one in ("lost", "b"))  # type: ignore[misc]  # a default that binds
+            await asyncio.sleep(0.01)
+            lost.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await lost
+            return [await stays, await take_turn(lambda: batches.get("last", 5))]
+
+    assert asyncio.run(run()) == ["B", "LAST"]
+    assert asked == [["first"], ["b"], ["last"]]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

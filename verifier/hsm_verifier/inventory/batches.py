@@ -72,32 +72,45 @@ class Batches(Generic[K, V]):
             (self._under_way if key in self._under_way else self._waiting).setdefault(key, []).append(seat)
             seat.leads, self._led = not self._led, True
         until = now + timeout
-        while not seat.done:
-            if seat.leads:
-                self._lead(seat)
-            elif not seat.bell.wait(max(0.0, until - self._clock())):
-                self._leave(key, seat)
+        try:
+            while not seat.done:
+                if seat.leads:
+                    self._lead(seat)
+                # Unless the answer, or the turn to ask for all, came in the same moment.
+                elif not seat.bell.wait(max(0.0, until - self._clock())) and not seat.done and not seat.leads:
+                    raise TimeoutError
+        except BaseException:  # a turn that is given up too: who waits with it must not miss the one who asks
+            self._leave(key, seat)
+            raise
         return seat.result()
 
     def _leave(self, key: K, seat: _Seat[V]) -> None:
-        """Give up waiting; unless the answer, or the turn to ask for all, came in the same moment."""
+        """Give up waiting, and the turn to ask for all with it."""
         with self._lock:
-            if seat.done or seat.leads:
-                return
             for seats in (self._waiting, self._under_way):
                 if seat in seats.get(key, []):
                     seats[key].remove(seat)
                     if not seats[key]:
                         del seats[key]
-        raise TimeoutError
+            following = self._hand_over() if seat.leads else None
+        if following is not None:
+            following.bell.set()
+
+    def _hand_over(self) -> _Seat[V] | None:
+        """Choose who makes the next call, of those who wait. The lock is held."""
+        following = next((seats[0] for seats in self._waiting.values()), None)
+        self._led = following is not None
+        if following is not None:
+            following.leads = True
+        return following
 
     def _lead(self, seat: _Seat[V]) -> None:
         """Make one call for those who wait, then let one of those who came meanwhile make the next."""
-        seat.leads = False
         seat.bell.clear()
         if (early := max(self._soonest, self._due - self._slack) - self._clock()) > 0:
             seat.bell.wait(early)  # nobody rings: this is the pause that keeps calls apart
         with self._lock:
+            seat.leads = False
             keys = list(self._waiting)[: self._most]
             self._under_way = {key: self._waiting.pop(key) for key in keys}
             now = self._clock()
@@ -112,10 +125,7 @@ class Batches(Generic[K, V]):
         with self._lock:
             served, self._under_way = self._under_way, {}
             self._remember(found)
-            following = next((seats[0] for seats in self._waiting.values()), None)
-            self._led = following is not None
-            if following is not None:
-                following.leads = True
+            following = self._hand_over()
         for key, seats in served.items():
             _tell(seats, found.get(key), error)
         if following is not None:
