@@ -77,11 +77,13 @@ class Batches(Generic[K, V]):
                 if seat.leads:
                     self._lead(seat)
                 # Unless the answer, or the turn to ask for all, came in the same moment.
-                elif not seat.bell.wait(max(0.0, until - self._clock())) and not seat.done and not seat.leads:
-                    raise TimeoutError
-        except BaseException:  # a turn that is given up too: who waits with it must not miss the one who asks
-            self._leave(key, seat)
-            raise
+                elif not seat.bell.wait(max(0.0, until - self._clock())) and not seat.leads:
+                    break
+        finally:  # a turn that is given up too: who waits with it must not miss the one who asks
+            if not seat.done:
+                self._leave(key, seat)
+        if not seat.done:
+            raise TimeoutError
         return seat.result()
 
     def _leave(self, key: K, seat: _Seat[V]) -> None:
