@@ -1,6 +1,10 @@
 """Group commit when something breaks where nobody expects it: no wrong word to anybody, and nobody waits for ever."""
 
+import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,9 +13,15 @@ from sqlalchemy import Connection, select
 from hsm_verifier.aside import Failed
 from hsm_verifier.ledger import shared
 from hsm_verifier.ledger.clerk import OneWriter
-from hsm_verifier.ledger.schema import owners
+from hsm_verifier.ledger.desk import make_grant
+from hsm_verifier.ledger.schema import db_now, grants, owners
 from hsm_verifier.ledger.statements import run_text
 from hsm_verifier.ledger.store import Store
+from hsm_verifier.scribe import Scribe
+from hsm_verifier.service import Service
+from hsm_verifier.turns import take_turn
+from tests.verifier.party import Party
+from tests.verifier.test_group_commit import no_file_grows
 
 
 def binds(name: str, *, before: Callable[[], object] = bool) -> Callable[[Store], str]:
@@ -69,3 +79,34 @@ def test_a_statement_that_breaks_a_rule_of_the_tables_undoes_its_own_part_only(s
     assert (first, third) == ("one", "two")
     assert isinstance(second, Failed)
     assert bound(store) == ["one", "two"]
+
+
+def test_lg5_an_older_copy_that_several_notice_in_one_go_answers_none_of_them(
+    party: Party, store: Store, published: int
+) -> None:
+    clerk = OneWriter(store)
+    service = Service(replace(party.world, clerk=clerk), Scribe(party.audit))
+    make_grant(store, "i-0000000000000bbbb", count=1, seconds=3600, reason="test", owner=None)
+    store.remember("i-0000000000000aaaa", published, "an owner this copy does not know")
+
+    def asked_together() -> list[int]:
+        bodies = [party.asker(f"i-{number:017x}").ask() for number in range(4)]
+        works = [partial(service.enrol, one, "192.0.2.7") for one in bodies]
+
+        async def run() -> list[Any]:
+            async with asyncio.timeout(30):
+                alone = take_turn(lambda: clerk.write(lambda _: time.sleep(0.2)))  # all others are in the next go
+                return await asyncio.gather(alone, *(take_turn(one) for one in works))
+
+        return [reply.status for reply in asyncio.run(run())[1:]]
+
+    with no_file_grows():
+        assert asked_together() == [503] * 4
+    assert (store.mode(), store.newest is None) == ("open", False)  # it could not be written down: noticed again
+    assert asked_together() == [503] * 4
+    assert (store.mode(), store.newest) == ("operator", None)
+    assert asked_together() == [409] * 4
+    assert bound(store) == []
+    with store.reading() as tx:
+        assert tx.execute(select(grants.c.remaining).where(grants.c.until > db_now())).first() is None
+    clerk.close()
