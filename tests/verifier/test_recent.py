@@ -1,6 +1,7 @@
 """The audit's newest lines, the moments of a time line, and texts that somebody else wrote."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,21 @@ def test_the_audit_is_read_once_and_then_only_what_was_appended(tmp_path: Path) 
         put_away.unlink()
     Audit(path).write("start", 3.0)
     assert [one.event for one in recent.lines()] == ["start"]
+
+
+def test_lines_that_were_taken_back_are_forgotten_also_when_others_took_their_place(tmp_path: Path) -> None:
+    """A full disk: seen while they were being written, then cut off; before the next look more was written."""
+    path = tmp_path / "audit.jsonl"
+    recent, audit = Recent(path), Audit(path)
+    audit.write("start", 1.0)
+    size = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(b'{"event":"enrolment","instance":"never answered"}\n')
+    assert len(recent.lines()) == 2
+    os.truncate(path, size)
+    for number in range(5):
+        audit.write("grant", 2.0, instance=str(number))
+    assert [one.instance for one in recent.lines()] == ["4", "3", "2", "1", "0", ""]
 
 
 def test_a_long_audit_is_entered_near_its_end_at_the_begin_of_a_line(

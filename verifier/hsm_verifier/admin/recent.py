@@ -92,6 +92,7 @@ class Recent:
         self._names: dict[str, str] = {}
         self._inode = 0
         self._at = 0
+        self._last = b""
 
     def lines(self) -> tuple[Told, ...]:
         """Give what is remembered, after a look at what came since. Raises OSError."""
@@ -114,18 +115,19 @@ class Recent:
 
     def _read(self, file: BinaryIO) -> None:
         status = os.fstat(file.fileno())
-        if status.st_ino != self._inode or status.st_size < self._at:  # another file: a new one, or a restored one
-            self._inode, self._at = status.st_ino, max(0, status.st_size - BEGIN)
+        if status.st_ino != self._inode or not self._goes_on(file):
+            self._inode, self._at, self._last = status.st_ino, max(0, status.st_size - BEGIN), b""
             self._lines.clear()
             self._names.clear()
             if self._at:
                 file.seek(self._at)
-                self._at += len(file.readline())  # the rest of a line whose begin is not here
+                self._last = file.readline()  # the rest of a line whose begin is not here
+                self._at += len(self._last)
         file.seek(self._at)
         for line in file:
             if not line.endswith(b"\n"):
                 return  # being written; next time
-            self._at += len(line)
+            self._at, self._last = self._at + len(line), line
             told = read_line(line)
             if told is not None:
                 self._lines.append(told)
@@ -134,6 +136,11 @@ class Recent:
                     self._names[told.instance] = told.name
                     if len(self._names) > KEPT:
                         del self._names[next(iter(self._names))]
+
+    def _goes_on(self, file: BinaryIO) -> bool:
+        """Tell whether what was read last is still there: else lines were taken back, or a copy was restored."""
+        file.seek(self._at - len(self._last))
+        return file.read(len(self._last)) == self._last
 
 
 def read_line(line: bytes | str) -> Told | None:
