@@ -1,6 +1,7 @@
 """Group commit when something breaks where nobody expects it: no wrong word to anybody, and nobody waits for ever."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
+from hsm_enrol.wire.messages import Problem
 from hsm_verifier.aside import Failed
 from hsm_verifier.ledger import shared
 from hsm_verifier.ledger.clerk import OneWriter
@@ -21,7 +23,7 @@ from hsm_verifier.scribe import Scribe
 from hsm_verifier.service import Service
 from hsm_verifier.turns import take_turn
 from tests.verifier.party import Party
-from tests.verifier.test_group_commit import no_file_grows
+from tests.verifier.test_group_commit import at_once, no_file_grows
 
 
 def binds(name: str, *, before: Callable[[], object] = bool) -> Callable[[Store], str]:
@@ -110,3 +112,22 @@ def test_lg5_an_older_copy_that_several_notice_in_one_go_answers_none_of_them(
     with store.reading() as tx:
         assert tx.execute(select(grants.c.remaining).where(grants.c.until > db_now())).first() is None
     clerk.close()
+
+
+def test_v15_without_a_thread_for_the_audit_line_the_asker_hears_busy_and_nothing_else(
+    party: Party, published: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scribe = Scribe(party.audit)
+    service, asker = Service(party.world, scribe), party.asker()
+
+    def cannot(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", cannot)
+        (reply,) = at_once(service, [asker.ask()])
+    assert (reply.status, Problem.from_bytes(reply.body).reason) == (503, "busy")
+    (reply,) = at_once(service, [asker.ask()])
+    assert reply.status == 200
+    scribe.close()
+    assert published

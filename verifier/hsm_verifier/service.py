@@ -152,7 +152,7 @@ class Service:
             reply = self._problem(heard, decision, close=False)
         try:
             self._write(event, trail, told, source=source, decision=decision, status=reply.status)
-        except OSError:
+        except Exception:  # noqa: BLE001  whatever it was: without its line nothing is sent
             _log.exception("decision %s could not be audited; it is not sent", decision)
             told = Refusal("busy", "V15 audit_unavailable", status=503, alarm=True)
             reply = self._problem(told, decision, close=False)
