@@ -162,6 +162,20 @@ MUTANTS = (
         "tests/verifier/test_service.py",
     ),
     Mutant(
+        "V15",
+        f"{VP}/ledger/store.py",
+        "            shared.check()\n        shared.committed()",
+        "        shared.committed()",
+        "tests/verifier/test_group_commit.py",
+    ),
+    Mutant(
+        "LG5",
+        f"{VP}/ledger/store.py",
+        "            shared.afterwards.append(action)",
+        "            action()",
+        "tests/verifier/test_group_commit.py",
+    ),
+    Mutant(
         "O1",
         TAKE,
         'raise Refusal("already_enrolled", "O1 confirmed", status=410)',

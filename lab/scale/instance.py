@@ -24,6 +24,7 @@ from lab.scale.simulation import Simulation
 T = TypeVar("T")
 OK, NO_CONTENT = 200, 204
 DEADLINE = 600.0  # the agent's default
+KEEP_ALIVE = 5.0  # [server] keep_alive: the verifier closes what is idle for longer
 AGAIN = 60.0  # seconds after which the unit starts a run that ran out of time again
 
 
@@ -61,6 +62,8 @@ class Life:
         self.done: float | None = None
         self.runs = 0
         self.waits: Counter[str] = Counter()
+        self._line: tuple[str, int] | None = None  # the connection that is open: to which process
+        self._spoken = 0.0  # when it was used last
 
     def live(self) -> None:
         """Run the agent until it is through."""
@@ -109,8 +112,13 @@ class Life:
         return request, self._heed(rounds, url, self._carry(url, lambda: verifier.enrol(body)), OK)
 
     def _connect(self, url: str) -> Verifier:
+        """Give the verifier, by the connection that is open, or by a new one."""
         verifier = self._verifiers[url]
-        self._carry(url, verifier.connect, may_be_lost=False)
+        line = (url, verifier.starts)
+        if self._line != line or self._simulation.now - self._spoken > KEEP_ALIVE:
+            self._line = None
+            self._carry(url, verifier.connect, may_be_lost=False)
+            self._line = (url, verifier.starts)
         return verifier
 
     def _carry(self, url: str, exchange: Callable[[], T], *, may_be_lost: bool = True) -> T:
@@ -122,9 +130,12 @@ class Life:
         try:
             reply = exchange()
         except Lost:
+            self._line = None
             raise Unanswered(VerifierUnreachable(url=url, error="connection lost")) from None
         simulation.sleep(self._rng.uniform(network.least, network.most))
+        self._spoken = simulation.now
         if may_be_lost and self._rng.random() < network.lost:
+            self._line = None
             simulation.sleep(network.patience)
             raise Unanswered(VerifierUnreachable(url=url, error="timed out"))
         return reply
@@ -132,6 +143,8 @@ class Life:
     def _heed(self, rounds: Rounds, url: str, reply: Reply, wanted: int) -> bytes:
         """Give the body, or raise what a problem means, as the courier does."""
         rounds.url = url
+        if reply.close:
+            self._line = None
         if reply.status == wanted:
             return reply.body
         if reply.kind != PROBLEM_TYPE:

@@ -140,6 +140,7 @@ class Verifier:
         self.audit = CountingAudit()
         self.peak_queue = 0
         self.refused_at_the_door = 0
+        self.starts = 0
         self._handling: set[greenlet] = set()
         self._up()
 
@@ -235,3 +236,4 @@ class Verifier:
         )
         self._service = Service(world, self.audit)
         self.is_up = True
+        self.starts += 1

@@ -117,7 +117,7 @@ def test_one_instance_asking_with_two_keys_at_once_is_served_once(
     assert published
 
 
-def test_a_disk_that_is_full_at_the_commit_decides_nothing_for_any_of_them(
+def test_v15_a_disk_that_is_full_at_the_commit_decides_nothing_for_any_of_them(
     party: Party, service: Service, store: Store, published: int
 ) -> None:
     fleet = askers(party, 12)
@@ -134,7 +134,7 @@ def test_a_disk_that_is_full_at_the_commit_decides_nothing_for_any_of_them(
     assert published
 
 
-def test_a_database_that_fails_in_one_part_decides_nothing_for_the_others_either(
+def test_v15_a_database_that_fails_in_one_part_decides_nothing_for_the_others_either(
     party: Party, clerk: OneWriter, store: Store, published: int
 ) -> None:
     """SQLite may have ended the whole transaction by itself: who came before must not be told that it was decided."""
@@ -170,7 +170,7 @@ def test_a_database_that_fails_in_one_part_decides_nothing_for_the_others_either
     assert published
 
 
-def test_what_is_true_only_after_the_commit_is_done_after_it(store: Store) -> None:
+def test_lg5_what_is_remembered_is_remembered_after_the_commit(store: Store) -> None:
     told: list[str] = []
     with store.together():
         with store.deciding():

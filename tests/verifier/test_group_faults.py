@@ -1,7 +1,6 @@
 """Group commit when something breaks where nobody expects it: no wrong word to anybody, and nobody waits for ever."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +12,7 @@ from sqlalchemy import Connection, select
 
 from hsm_enrol.wire.messages import Problem
 from hsm_verifier.aside import Failed
+from hsm_verifier.audit import Audit, Entry, Head
 from hsm_verifier.ledger import shared
 from hsm_verifier.ledger.clerk import OneWriter
 from hsm_verifier.ledger.desk import make_grant
@@ -114,17 +114,17 @@ def test_lg5_an_older_copy_that_several_notice_in_one_go_answers_none_of_them(
     clerk.close()
 
 
-def test_v15_without_a_thread_for_the_audit_line_the_asker_hears_busy_and_nothing_else(
+def test_v15_whatever_keeps_the_audit_line_from_being_written_the_asker_hears_busy_and_nothing_else(
     party: Party, published: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scribe = Scribe(party.audit)
     service, asker = Service(party.world, scribe), party.asker()
 
-    def cannot(_thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+    def cannot(_audit: Audit, _entries: list[Entry]) -> list[Head]:
+        raise RuntimeError("no disk, no memory, no luck")
 
     with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", cannot)
+        patched.setattr(Audit, "write_all", cannot)
         (reply,) = at_once(service, [asker.ask()])
     assert (reply.status, Problem.from_bytes(reply.body).reason) == (503, "busy")
     (reply,) = at_once(service, [asker.ask()])

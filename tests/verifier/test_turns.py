@@ -234,20 +234,14 @@ def test_outside_a_turn_a_job_is_done_in_place_and_alone() -> None:
     assert goes.seen == [[4], [3]]
 
 
-def test_a_thread_that_cannot_be_started_fails_who_wanted_it_and_nobody_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    goes = Goes()
-    goes.leave.set()
-    together = Together[int, int](goes, name="test")
-
+def test_a_thread_that_cannot_be_started_is_found_out_before_anybody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     def cannot(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", cannot)
-        (raised,) = all_turns(lambda: together.ask(1))
-    assert isinstance(raised, RuntimeError)
-    assert all_turns(lambda: together.ask(2), lambda: together.ask(4)) == [20, 40]
-    together.close()
+        with pytest.raises(RuntimeError, match="can't start"):
+            Together[int, int](Goes(), name="test")
 
 
 def test_an_exception_that_no_future_takes_reaches_who_asked_and_the_others_go_on(threads: Threads) -> None:

@@ -77,9 +77,10 @@ class Together(Generic[J, R]):
     """
 
     def __init__(self, carry_out: Callable[[list[J]], list[R | Failed]], *, name: str, most: int = 64) -> None:
-        """Start the thread when it is first wanted."""
+        """Start the thread. Raises RuntimeError when there is none to be had: better now than under an asker."""
         self._carry_out, self._most = carry_out, most
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._thread.submit(bool)
         self._asked: list[tuple[J, asyncio.Future[R | Failed]]] = []
         self._under_way = False
 
@@ -102,7 +103,7 @@ class Together(Generic[J, R]):
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         batch, self._asked = self._asked[: self._most], self._asked[self._most :]
         future = loop.run_in_executor(self._thread, self._carry_out, [job for job, _ in batch])
-        self._under_way = True  # now, not before: a thread that cannot be started is this asker's misfortune alone
+        self._under_way = True
         future.add_done_callback(lambda done: self._tell(loop, batch, done))
 
     def _tell(
