@@ -19,7 +19,7 @@ from hsm_enrol.shapes import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-LOOK = 0.005  # seconds between two looks at a child that is waited for
+LOOK, LONGEST_LOOK = 0.0005, 0.01  # seconds between two looks at a child that is waited for: doubled each time
 # What the child has by default although we may ignore it: with HUP ignored it would survive the hang-up that ends it.
 DEFAULT = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 _STANDARD = 3  # descriptors that each program has
@@ -41,10 +41,11 @@ class Child:
         self._look(0)
 
     def wait_for(self, seconds: float) -> None:
-        """Wait for its end, at most so long."""
-        ends = time.monotonic() + seconds
+        """Wait for its end, at most so long. Most programs end at once after they closed their terminal."""
+        ends, pause = time.monotonic() + seconds, LOOK
         while self.poll() is None and time.monotonic() < ends:
-            time.sleep(LOOK)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_LOOK)
 
     def _look(self, options: int) -> int | None:
         if self.returncode is None:
