@@ -85,11 +85,12 @@ find "$site" -type f -exec chmod 644 {} +
 "$python" -I -m compileall -q -f --invalidation-mode unchecked-hash -s "$stage" -p / "$site"
 
 # -I: no environment, no folder of the caller's; -S: nothing out of the distribution's or a user's site-packages.
+# Behind Python's own: no library stands in for a part of it, and none of those is looked for here first.
 cat >"$stage/usr/bin/$name" <<END
 #!/usr/bin/python$version -IBS
 import sys
 
-sys.path.insert(0, "/usr/lib/$name/site")
+sys.path.append("/usr/lib/$name/site")
 
 from $module.__main__ import main  # noqa: E402
 

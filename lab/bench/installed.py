@@ -27,7 +27,7 @@ BAR = 1.1  # package : written, wall time
 LAUNCHER = """#!/usr/bin/python3 -IBS
 import sys
 
-sys.path.insert(0, {site!r})
+sys.path.append({site!r})
 
 from hsm_enrol.__main__ import main  # noqa: E402
 

@@ -83,7 +83,7 @@ def wrap(name):
 
 
 builtins.__import__ = importing
-sys.path[:0] = [{agent!r}, {site!r}]
+sys.path += [{agent!r}, {site!r}]
 from hsm_enrol.__main__ import main
 
 status = main()

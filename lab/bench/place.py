@@ -23,7 +23,7 @@ FAR, FAR_IMDS = 0.02, 0.002  # seconds of round trip
 LAUNCHER = """#!{python} -IBS
 import sys
 
-sys.path[:0] = [{agent!r}, {site!r}]
+sys.path += [{agent!r}, {site!r}]
 
 from hsm_enrol.__main__ import main  # noqa: E402
 
