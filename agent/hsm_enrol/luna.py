@@ -12,31 +12,30 @@ from hsm_enrol.shapes import dataclass
 
 DIALECTS = ("vtl", "vtl-dashed", "lunacm")  # in the order they are tried; a usage text means "try the next"
 
-_ERROR = re.compile(r"^\s*Error\b", re.MULTILINE | re.IGNORECASE)
 _USAGE = re.compile(
     r"^\s*(usage\b|syntax\b|unknown command|0x1 unknown|invalid (sub)?command|unrecognized|"
     r"'?\w+'? is not a (known|valid))",
     re.MULTILINE | re.IGNORECASE,
 )
-_BANNER = re.compile(r"^(?:vtl|lunacm) \(\d+-bit\) v(\d+)\.(\d+)", re.MULTILINE)
 _VERIFY_HEAD = re.compile(r"Slots/Partitions were found", re.IGNORECASE)
 _VERIFY_ROW = re.compile(r"^[ \t]*(\d+|-)[ \t]+(\d+)[ \t]+(\S[^\r\n]*)$", re.MULTILINE)
-_NO_SLOTS = re.compile(r"Unable to find any Luna SA slots/partitions|There are no registered servers", re.IGNORECASE)
 _NUMBER = re.compile(r"HA Group Number:[ \t]*(\d+)", re.IGNORECASE)
-_CREATED = re.compile(r"created with group number[ \t]*(\d+)", re.IGNORECASE)
 _LABEL = re.compile(r"^[ \t]*HA Group Label:[ \t]*(\S+)[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
 _SLOT = re.compile(r"HA Group Slot (?:#|ID):[ \t]*(\d+)", re.IGNORECASE)
 _MEMBERS = re.compile(r"Group Members:[ \t]*([0-9, \t]+)", re.IGNORECASE)
 _MEMBER_ROW = re.compile(
     r"^[ \t]*(\d+|-+)[ \t]+(\d+)[ \t]+(\S+)[ \t]+(alive|down|recovering)\b", re.MULTILINE | re.IGNORECASE
 )
-_ADDED = re.compile(r"successfully added to server list", re.IGNORECASE)
-_REGISTERED = re.compile(r"already registered", re.IGNORECASE)
-_PIN_REFUSED = re.compile(
-    r"CKR_PIN_\w+|0x0*a[0-4]\b|(password|pin|challenge)[^\n]{0,40}(incorrect|invalid|wrong|locked)", re.IGNORECASE
-)
-_PIN_QUESTION = re.compile(r"(password|pin|challenge)[^\n]*[:>?][ \t]*\Z", re.IGNORECASE)
-_PIN_THEN_ARROW = re.compile(r"(password|pin|challenge)[^\n]*\r?\n[ \t]*>[ \t]*\Z", re.IGNORECASE)
+# Not heard in every run: compiled by `re` when they are first searched for.
+_ERROR = r"(?im)^\s*Error\b"
+_BANNER = r"(?m)^(?:vtl|lunacm) \(\d+-bit\) v(\d+)\.(\d+)"
+_CREATED = r"(?i)created with group number[ \t]*(\d+)"
+_ADDED = r"(?i)successfully added to server list"
+_REGISTERED = r"(?i)already registered"
+_PIN_REFUSED = r"(?i)CKR_PIN_\w+|0x0*a[0-4]\b|(password|pin|challenge)[^\n]{0,40}(incorrect|invalid|wrong|locked)"
+_PIN_QUESTION = r"(?i)(password|pin|challenge)[^\n]*[:>?][ \t]*\Z"
+_PIN_THEN_ARROW = r"(?i)(password|pin|challenge)[^\n]*\r?\n[ \t]*>[ \t]*\Z"
+_NO_SLOTS = r"(?i)Unable to find any Luna SA slots/partitions|There are no registered servers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +107,7 @@ MAY_GROUP = (
 
 def is_error(output: str) -> bool:
     """Tell whether a tool says that it failed, whatever its exit status."""
-    return _ERROR.search(output) is not None
+    return re.search(_ERROR, output) is not None
 
 
 def is_usage(output: str) -> bool:
@@ -118,17 +117,17 @@ def is_usage(output: str) -> bool:
 
 def added(output: str) -> bool:
     """Tell whether addServer says it did."""
-    return _ADDED.search(output) is not None
+    return re.search(_ADDED, output) is not None
 
 
 def already_registered(output: str) -> bool:
     """Tell whether addServer found the server there."""
-    return _REGISTERED.search(output) is not None
+    return re.search(_REGISTERED, output) is not None
 
 
 def version(output: str) -> tuple[int, int] | None:
     """Give major and minor of a banner; None where the client prints none (before 10)."""
-    found = _BANNER.search(output)
+    found = re.search(_BANNER, output)
     return (int(found[1]), int(found[2])) if found else None
 
 
@@ -136,7 +135,7 @@ def partitions(output: str) -> tuple[Partition, ...] | None:
     """Read `vtl verify`; () when it found none, None when the text is not understood."""
     head = _VERIFY_HEAD.search(output)
     if head is None:
-        return () if _NO_SLOTS.search(output) else None
+        return () if re.search(_NO_SLOTS, output) else None
     return tuple(
         Partition(slot=None if row[1] == "-" else int(row[1]), serial=row[2], label=row[3].strip())
         for row in _VERIFY_ROW.finditer(output, head.end())
@@ -145,7 +144,7 @@ def partitions(output: str) -> tuple[Partition, ...] | None:
 
 def group_number(output: str) -> str | None:
     """Give the number that newGroup or createGroup printed; None when there is none."""
-    found = _NUMBER.search(output) or _CREATED.search(output)
+    found = _NUMBER.search(output) or re.search(_CREATED, output)
     return found[1] if found else None
 
 
@@ -171,7 +170,7 @@ def groups(output: str) -> tuple[Shown, ...]:
 
 def pin_refused(output: str) -> bool:
     """Tell whether the text after the PIN says that the HSM did not take it."""
-    return _PIN_REFUSED.search(output) is not None
+    return re.search(_PIN_REFUSED, output) is not None
 
 
 def question(tail: str) -> str | None:
@@ -179,7 +178,7 @@ def question(tail: str) -> str | None:
     last = tail[-400:]
     if re.search(r"\bcopy\b", last, re.IGNORECASE) and re.search(r"\bquit\b", last, re.IGNORECASE):
         return "objects"
-    return "pin" if _PIN_QUESTION.search(last) or _PIN_THEN_ARROW.search(last) else None
+    return "pin" if re.search(_PIN_QUESTION, last) or re.search(_PIN_THEN_ARROW, last) else None
 
 
 def key_warning(pem: str) -> str | None:

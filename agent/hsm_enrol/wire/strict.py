@@ -16,7 +16,7 @@ MAX_DEPTH = 8
 MAX_INT = 2**53 - 1  # the largest integer that every JSON reader keeps exact (RFC 7493 section 2.2)
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
-_FORBIDDEN = re.compile("[\0\ud800-\udfff]")
+_FORBIDDEN = "[\0\ud800-\udfff]"  # compiled when it is first searched for, which is hardly ever
 # Strings and brackets. Possessive, and the closing quote may be missing: a string that never ends is passed once, where
 # backtracking, or looking for its end again from each later quote, would take a stranger's 32 KiB for minutes.
 _TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
@@ -105,7 +105,7 @@ def _check_depth(text: str) -> None:
 
 def _check_texts(value: Any) -> None:
     if isinstance(value, str):
-        if _FORBIDDEN.search(value):
+        if re.search(_FORBIDDEN, value):
             raise WireError("E4", "text holds NUL or a lone surrogate")
     elif isinstance(value, dict):
         for name, inner in value.items():
