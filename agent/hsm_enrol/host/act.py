@@ -65,11 +65,11 @@ class Hand:
                 raise Moved
 
         self._must_cover(step.path, step)
-        folder = os.path.dirname(step.path)
-        if not os.path.isdir(real_path(below(self.root, folder), self.root)):
+        real, folder = real_path(below(self.root, step.path), self.root), os.path.dirname(step.path)
+        if not os.path.isdir(os.path.dirname(real)):
             self._must_cover(folder, step)
             files.make_folder(folder, root=self.root)
-        self.left.put(real_path(below(self.root, step.path), self.root), step.content)
+        self.left.put(real, step.content)
         files.put_file(
             step.path,
             step.content,

@@ -50,9 +50,9 @@ def look(path: str, root: str = "", *, links: bool = False, content: bool = True
     disk = below(root, path)
     try:
         trail = follow(disk, root) if links else None
-        real = trail.path if trail else real_path(disk, root)
-        with open_folder(os.path.dirname(real), root, judge=False) as folder:
-            descriptor = files.open_regular(folder, os.path.basename(real), path)
+        place, name = os.path.split(trail.path if trail else disk)
+        with open_folder(place, root, judge=False) as folder:
+            descriptor = files.open_regular(folder, name, path)
             if descriptor is None:
                 return ABSENT
             with open(descriptor, "rb") as file:

@@ -31,13 +31,14 @@ def preflight(paths: Iterable[str], *, root: str = "", private: Iterable[str] = 
     """
     points, tried, private = mount_points(), set(), set(private)
     for path in paths:
-        folder = os.path.dirname(real_path(path, root))
+        real = real_path(path, root)
+        folder = os.path.dirname(real)
         while not os.path.isdir(folder):
             folder = os.path.dirname(folder)
         try:
             with open_folder(folder, root, private=path in private) as descriptor:
-                if folder == os.path.dirname(real_path(path, root)):
-                    _look_at_target(descriptor, path, points, root)
+                if folder == os.path.dirname(real):
+                    _look_at_target(descriptor, path, mounted=real in points)
                 if folder not in tried:
                     looks = Looks(mode=0o600, uid=os.geteuid(), gid=os.getegid())
                     trial = make_temp(descriptor, bytes(room), looks, flush=False)
@@ -47,7 +48,7 @@ def preflight(paths: Iterable[str], *, root: str = "", private: Iterable[str] = 
             raise CannotWrite(path=path, error=errno_name(error)) from error
 
 
-def _look_at_target(folder: int, path: str, points: frozenset[str], root: str) -> None:
+def _look_at_target(folder: int, path: str, *, mounted: bool) -> None:
     descriptor = open_regular(folder, os.path.basename(path), path)
     if descriptor is None:
         return
@@ -58,7 +59,7 @@ def _look_at_target(folder: int, path: str, points: frozenset[str], root: str) -
             raise UnsafeFile(path=path, what="immutable or append-only (see lsattr)")
     finally:
         os.close(descriptor)
-    if real_path(path, root) in points:
+    if mounted:
         raise UnsafeFile(path=path, what="a mount point of its own (mount its folder instead)")
 
 
