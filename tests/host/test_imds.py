@@ -327,6 +327,16 @@ def test_secrets_are_in_no_repr_of_an_identity(server: ImdsServer) -> None:
     assert server.machine.credentials.session_token not in text
 
 
+def test_the_id_is_read_once_and_what_is_read_later_is_held_against_it(server: ImdsServer) -> None:
+    service = ask(server)
+    assert service.fetch_instance_id() == service.fetch_identity().instance_id == server.machine.instance_id
+    assert server.seen["GET meta-data/instance-id"] == 1
+    server.machine = Machine(instance_id="i-0fffffffffffffff0")
+    with pytest.raises(ImdsOdd) as caught:
+        service.fetch_identity()
+    assert caught.value.facts["item"] == DOCUMENT
+
+
 # --- DMI
 
 

@@ -93,21 +93,25 @@ class Imds:
             patience=patience,
         )
         self._dmi = dmi
+        self._instance_id = ""  # once it is known: an instance keeps its id for as long as we can run
 
     def close(self) -> None:
         """Give the connection back and forget the token."""
         self._items.close()
 
     def fetch_instance_id(self) -> str:
-        """Read who this is, and hold it against DMI. Raises the Imds* errors and WrongInstance."""
-        instance_id = self._items.text("meta-data/instance-id", grammar.INSTANCE_ID)
-        self._compare_with_dmi(instance_id)
-        return instance_id
+        """Read who this is, once, and hold it against DMI. Raises the Imds* errors and WrongInstance."""
+        if not self._instance_id:
+            instance_id = self._items.text("meta-data/instance-id", grammar.INSTANCE_ID)
+            self._compare_with_dmi(instance_id)
+            self._instance_id = instance_id
+        return self._instance_id
 
     def fetch_identity(self) -> Identity:
         """Read it all, fifteen items. Raises the Imds* errors and WrongInstance; nothing it raises holds what was read.
 
-        Each reading has the whole deadline: the next one may come after long minutes of waiting for a verifier.
+        All but the id is read anew each time, with the whole deadline: the next reading may come after long minutes of
+        waiting for a verifier.
         """
         self._items.begin()
         instance_id = self.fetch_instance_id()
