@@ -23,7 +23,7 @@ def look(path: str, name: str, *, digest: bool = True) -> Row:
             content = os.fsencode(os.readlink(path))  # noqa: PTH115  pathlib is not imported here
         elif stat.S_ISREG(found.st_mode) and digest:
             with open(path, "rb", buffering=0, opener=_no_link) as file:
-                content = file.read(MAX_BYTES)
+                content = file.read(min(found.st_size + 1, MAX_BYTES))  # not more: Python sets it all aside
         else:
             content = b""
     except FileNotFoundError:

@@ -49,7 +49,7 @@ def read_conf(path: str, root: str = "") -> ConfText:
                 raise ClientMissing(path=path)
             with open(descriptor, "rb") as file:
                 status = os.fstat(descriptor)
-                content = file.read(MAX_BYTES + 1)
+                content = files.read_at_most(file, MAX_BYTES)
                 looks = files.looks_of(descriptor)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ClientMissing(path=path) from error

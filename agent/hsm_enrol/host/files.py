@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hsm_enrol.errors import CannotTell
 from hsm_enrol.host.folders import errno_name, open_folder, writing
-from hsm_enrol.host.looks import ACL, Looks, looks_at, looks_of, open_regular, read_xattrs, set_looks
+from hsm_enrol.host.looks import ACL, Looks, looks_at, looks_of, open_regular, read_at_most, read_xattrs, set_looks
 from hsm_enrol.host.removal import OURS, drop_file, remove_file, sweep, wipe
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ __all__ = [
     "open_regular",
     "put_file",
     "put_link",
+    "read_at_most",
     "read_file",
     "read_xattrs",
     "remove_file",
@@ -193,7 +194,7 @@ def read_file(path: str, *, limit: int = 1 << 20, root: str = "") -> bytes | Non
             if descriptor is None:
                 return None
             with open(descriptor, "rb") as file:
-                content = file.read(limit + 1)
+                content = read_at_most(file, limit)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

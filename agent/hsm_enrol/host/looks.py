@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from dataclasses import field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from hsm_enrol.errors import UnsafeFile
 from hsm_enrol.shapes import dataclass
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ACL = "system.posix_acl_access"
+PIECE = 64 * 1024  # bytes of one read: Python sets aside all that is asked for, which for a mebibyte takes longer
 _IGNORED = {errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA}
 
 
@@ -102,3 +103,11 @@ def looks_at(folder: int, name: str, path: str) -> Looks | None:
         return looks_of(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_at_most(file: BinaryIO, most: int) -> bytes:
+    """Read a file's bytes, at most one more than `most`."""
+    content = b""
+    while len(content) <= most and (piece := file.read(min(PIECE, most + 1 - len(content)))):
+        content += piece
+    return content

@@ -57,7 +57,7 @@ def look(path: str, root: str = "", *, links: bool = False, content: bool = True
                 return ABSENT
             with open(descriptor, "rb") as file:
                 looks = files.looks_of(descriptor)
-                data = file.read(MAX_BYTES + 1) if content else b""
+                data = files.read_at_most(file, MAX_BYTES) if content else b""
     except (FileNotFoundError, NotADirectoryError):
         return ABSENT
     except OSError as error:
