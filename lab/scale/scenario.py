@@ -24,8 +24,8 @@ class Scenario:
     seed: int = 1
     verifiers: int = 2
     cores: int = 1
-    workers: int = 64
-    queue: int = 256
+    workers: int = 128
+    queue: int = 512
     naive: bool = False
     proven: bool = True
     kem: str = KEMS[0]

@@ -17,6 +17,7 @@ from botocore.utils import parse_timestamp
 from hsm_verifier.inventory.batches import Batches
 from hsm_verifier.inventory.clients import Clients, read_time
 from hsm_verifier.inventory.ec2 import Ec2Inventory
+from hsm_verifier.inventory.pace import Pace
 from hsm_verifier.inventory.pause import Pause, Paused
 from hsm_verifier.inventory.static import StaticInventory, fingerprint
 from hsm_verifier.inventory.words import refusal_of
@@ -301,6 +302,25 @@ def test_who_loses_patience_leaves_and_takes_no_turn_with_it() -> None:
     slow.go.release()
     assert batches.get("next", 10) == "NEXT"
     assert slow.asked == [{"first"}, {"next"}]
+
+
+def test_calls_are_further_apart_the_longer_they_keep_coming_and_close_again_after_a_quiet() -> None:
+    pace, now, apart = Pace(least=0.1, most=0.4, step=0.005), 1000.0, []
+    assert pace.wait(now) == 0
+    pace.start(now)
+    for _ in range(100):
+        apart.append(pace.wait(now))
+        now += apart[-1] + 0.001  # somebody waited, and woke a moment late
+        pace.start(now)
+    assert apart[0] == pytest.approx(0.1)
+    assert apart[20] == pytest.approx(0.2)
+    assert apart[-1] == pytest.approx(0.4)
+    now += 0.4 + 0.1  # nobody came for a tenth of a second: as good as somebody
+    pace.start(now)
+    assert pace.wait(now) == pytest.approx(0.4)
+    now += 0.4 + 1
+    pace.start(now)
+    assert pace.wait(now) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("given_up", ["leader", "next"])

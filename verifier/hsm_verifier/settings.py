@@ -34,8 +34,8 @@ class ServerSettings:
     tls_certificate: str
     tls_key: str
     listen: str = "0.0.0.0:8443"
-    workers: int = 64
-    queue: int = 256
+    workers: int = 128
+    queue: int = 512
     connections: int = 1024
     connections_per_source: int = 32
     requests_per_source: float = 5.0

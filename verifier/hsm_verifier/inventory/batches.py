@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, Protocol, TypeVar
 
+from hsm_verifier.inventory.pace import Pace
+
+STEP = 0.005  # seconds by which each call that was waited for moves the next away
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -31,9 +34,9 @@ class Bell(Protocol):
 class Batches(Generic[K, V]):
     """Coalesces calls of `fetch(keys)`, which gives what it found; a key it does not give is absent (None).
 
-    One call at a time, at most `most` keys a call; starts are at least `gap` seconds apart, after `burst` in a row
-    `spacing`. What was found is kept for `keep` seconds; absence is not kept. An exception of `fetch` reaches every
-    asker of its batch.
+    One call at a time, at most `most` keys a call; starts are `gap` seconds apart, and up to `spacing` while they keep
+    coming (pace.py). What was found is kept for `keep` seconds; absence is not kept. An exception of `fetch` reaches
+    every asker of its batch.
     """
 
     def __init__(
@@ -41,23 +44,20 @@ class Batches(Generic[K, V]):
         fetch: Callable[[list[K]], dict[K, V]],
         *,
         gap: float = 0.1,
-        spacing: float = 0.25,
-        burst: int = 16,
+        spacing: float = 0.4,
         keep: float = 5.0,
         most: int = 200,
         clock: Callable[[], float] = time.monotonic,
         bell: Callable[[], Bell] = threading.Event,
     ) -> None:
         """Take times in seconds. `clock` and `bell` are a simulation's when there is no time to wait for."""
-        self._fetch, self._spacing, self._keep, self._most = fetch, spacing, keep, most
-        self._gap, self._slack = min(gap, spacing), (burst - 1) * spacing
+        self._fetch, self._keep, self._most = fetch, keep, most
+        self._pace = Pace(least=gap, most=spacing, step=STEP)
         self._clock, self._bell = clock, bell
         self._lock = threading.Lock()
         self._waiting: dict[K, list[_Seat[V]]] = {}
         self._under_way: dict[K, list[_Seat[V]]] = {}
         self._led = False
-        self._due = 0.0  # when the next call would come if all were evenly spaced
-        self._soonest = 0.0
         self._kept: dict[K, tuple[float, V]] = {}
         self._sweep_at = 0.0
 
@@ -109,14 +109,13 @@ class Batches(Generic[K, V]):
     def _lead(self, seat: _Seat[V]) -> None:
         """Make one call for those who wait, then let one of those who came meanwhile make the next."""
         seat.bell.clear()
-        if (early := max(self._soonest, self._due - self._slack) - self._clock()) > 0:
+        if early := self._pace.wait(self._clock()):
             seat.bell.wait(early)  # nobody rings: this is the pause that keeps calls apart
         with self._lock:
             seat.leads = False
             keys = list(self._waiting)[: self._most]
             self._under_way = {key: self._waiting.pop(key) for key in keys}
-            now = self._clock()
-            self._due, self._soonest = max(self._due, now) + self._spacing, now + self._gap
+            self._pace.start(self._clock())
         found: dict[K, V] = {}
         error: BaseException | None = None
         try:

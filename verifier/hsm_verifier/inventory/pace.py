@@ -1,0 +1,29 @@
+"""Knows how far apart calls of one kind are: close while few come, further the longer a fleet keeps coming."""
+
+from __future__ import annotations
+
+
+class Pace:
+    """Starts are `least` seconds apart; each that somebody waited for makes the next pause `step` longer, up to `most`.
+
+    Time in which nobody came shortens it again, second by second. All times in seconds, by any one clock.
+    """
+
+    def __init__(self, *, least: float, most: float, step: float) -> None:
+        """Begin as after a long quiet."""
+        self._least, self._most, self._step = min(least, most), most, step
+        self._pause = self._least
+        self._soonest = float("-inf")
+
+    def wait(self, now: float) -> float:
+        """Give the seconds until the next call may start, 0 when it may now."""
+        return max(0.0, self._soonest - now)
+
+    def start(self, now: float) -> None:
+        """Note that one starts."""
+        quiet = now - self._soonest
+        if quiet < self._pause:
+            self._pause = min(self._most, self._pause + self._step)
+        else:
+            self._pause = max(self._least, self._pause - quiet)
+        self._soonest = now + self._pause
