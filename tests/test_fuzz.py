@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from hsm_verifier.audit import verify
+from hsm_verifier.chain import verify
 from tests.adversary.fuzz import Fuzzer, Shot
 from tests.adversary.site import NO_LIMIT, Site
 

@@ -18,7 +18,8 @@ from sqlalchemy import event
 from hsm_enrol.wire.assertion import Assertion
 from hsm_enrol.wire.keys import generate_key
 from hsm_verifier.answer_keys import AnswerKeys
-from hsm_verifier.audit import Audit, Fact, Head
+from hsm_verifier.audit import Audit, Fact
+from hsm_verifier.chain import Head
 from hsm_verifier.evidence.iid import Documents
 from hsm_verifier.inventory.clients import Clients
 from hsm_verifier.inventory.ec2 import Ec2Inventory, facts_of

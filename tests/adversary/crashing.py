@@ -6,7 +6,7 @@ import signal
 import threading
 from pathlib import Path
 
-from hsm_verifier.audit import verify
+from hsm_verifier.chain import verify
 from hsm_verifier.ledger import desk
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.settings import load_settings

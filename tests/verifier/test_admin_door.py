@@ -12,7 +12,7 @@ import requests
 
 from hsm_verifier.admin.headers import ALWAYS
 from hsm_verifier.admin.tokens import add_token
-from hsm_verifier.audit import verify
+from hsm_verifier.chain import verify
 from hsm_verifier.cli.common import open_store, open_vault
 from hsm_verifier.ledger import desk
 from hsm_verifier.ledger.fleet import Fleet

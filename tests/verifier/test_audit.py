@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hsm_verifier.__main__ import main
-from hsm_verifier.audit import Audit, AuditError, verify
+from hsm_verifier.audit import Audit
+from hsm_verifier.chain import AuditError, verify
 
 COUNT = 6
 Change = Callable[[list[bytes], int], list[bytes]]

@@ -11,7 +11,8 @@ from cryptography import x509
 
 from hsm_enrol.wire.keys import PublicJwk, private_from_pem, public_from_pem
 from hsm_verifier.__main__ import main
-from hsm_verifier.audit import Audit, verify
+from hsm_verifier.audit import Audit
+from hsm_verifier.chain import verify
 from hsm_verifier.cli.common import open_store, open_vault
 from hsm_verifier.cli.grant import parse_span
 from hsm_verifier.cli.serve import guard_restore, make_world

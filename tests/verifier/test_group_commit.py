@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import event, select
 
 from hsm_verifier.aside import Threads
-from hsm_verifier.audit import Audit, AuditError, Entry, verify
+from hsm_verifier.audit import Audit, Entry
+from hsm_verifier.chain import AuditError, verify
 from hsm_verifier.ledger import desk
 from hsm_verifier.ledger.clerk import ManyWriters, OneWriter
 from hsm_verifier.ledger.schema import owners, slots

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, select
 
 from hsm_enrol.wire.messages import Problem
 from hsm_verifier.aside import Failed
-from hsm_verifier.audit import Audit, Entry, Head
+from hsm_verifier.audit import Audit, Entry
+from hsm_verifier.chain import Head
 from hsm_verifier.ledger import shared
 from hsm_verifier.ledger.clerk import OneWriter
 from hsm_verifier.ledger.desk import make_grant

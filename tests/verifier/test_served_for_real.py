@@ -19,7 +19,7 @@ from hsm_enrol.wire.keys import PublicJwk, generate_key, public_from_pem
 from hsm_enrol.wire.messages import ASSERTION_TYPE, Challenge, Problem
 from hsm_enrol.wire.seal import SealPrivateKey
 from hsm_verifier.__main__ import main
-from hsm_verifier.audit import verify
+from hsm_verifier.chain import verify
 from hsm_verifier.settings import load_settings
 from hsm_verifier.vault import Vault
 from lab.asking import now, request_of

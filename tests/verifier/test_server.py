@@ -25,7 +25,7 @@ from hsm_enrol.wire.keys import PublicJwk, generate_key, public_from_pem
 from hsm_enrol.wire.messages import ANSWER_TYPE, ASSERTION_TYPE, PROBLEM_TYPE, RECEIPT_TYPE, Challenge, Problem
 from hsm_enrol.wire.receipt import Receipt, sign_receipt
 from hsm_enrol.wire.seal import SealPrivateKey
-from hsm_verifier.audit import verify
+from hsm_verifier.chain import verify
 from hsm_verifier.proxy_protocol import SIGNATURE
 from hsm_verifier.settings import load_settings
 from tests.verifier.party import INSTANCE, make_bundle, make_request

@@ -8,7 +8,8 @@ import pytest
 
 from hsm_enrol.wire.answer import verify_answer
 from hsm_enrol.wire.messages import ANSWER_TYPE, PROBLEM_TYPE, Challenge, Problem
-from hsm_verifier.audit import last_taken, verify
+from hsm_verifier.audit import last_taken
+from hsm_verifier.chain import verify
 from hsm_verifier.ledger import desk
 from hsm_verifier.ledger.receipts import owner_jwk
 from hsm_verifier.ledger.schema import db_now, gates, instances

@@ -22,7 +22,7 @@ from hsm_enrol.wire.keys import PublicJwk, generate_key
 from hsm_enrol.wire.messages import ASSERTION_TYPE, RECEIPT_TYPE, Challenge, Problem
 from hsm_enrol.wire.seal import SealPrivateKey
 from hsm_verifier.__main__ import main
-from hsm_verifier.audit import verify
+from hsm_verifier.chain import verify
 from hsm_verifier.cli.common import open_store
 from hsm_verifier.ledger import desk
 from hsm_verifier.settings import load_settings

@@ -13,35 +13,21 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hsm_verifier.chain import CUT_OFF, Head, head_of, head_path
+from hsm_verifier.chain import noted as noted_head
 from hsm_verifier.witness import Witness
 
-START = "0" * 64
 _TAIL = 65536
 _RECENT = 8 * 1024 * 1024
-CUT_OFF = "cut_off"
-_NOTED = re.compile(r"([0-9]{16}) ([0-9a-f]{64})\n")
 _TAKING = frozenset({"new", "next", "granted", "relaunched"})  # ledger.take.Taken.how
 
 Fact = str | int | float | bool | None | list[str] | Mapping[str, "Fact"]
-
-
-class AuditError(Exception):
-    """The audit is not whole: says at which line and why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """The last line of a chain: its number and hash."""
-
-    n: int
-    hash: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +92,13 @@ class Audit:
             return self._seen[2]
         tail = _last_lines(handle, status.st_size) if status.st_size else b""
         whole, torn = tail[: tail.rfind(b"\n") + 1], tail[tail.rfind(b"\n") + 1 :]
-        head = end = _head_of(whole)
+        head = end = head_of(whole)
         if torn:
             # A crash tore the last line; it was never answered. End it, and say so in the chain.
             note = self._line(head, "torn_line", 0, {"sha256": hashlib.sha256(torn).hexdigest()})
             _write_whole(handle, b"\n" + note)
             head = Head(n=head.n + 1, hash=hashlib.sha256(note).hexdigest())
-        noted = _noted(self._path)
+        noted = noted_head(self._path)
         if noted is not None and noted.n > end.n:
             # Lines were there that are gone: somebody cut the file, or put it away without its head.
             note = self._line(head, CUT_OFF, 0, {"alarm": True, "was": noted.n, "hash": noted.hash})
@@ -123,40 +109,11 @@ class Audit:
     def _note_head(self, head: Head) -> None:
         # Not fsynced: after a power cut it may lag behind the chain, which verify accepts; it never runs ahead of it.
         with contextlib.suppress(OSError):
-            handle = os.open(_head_path(self._path), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            handle = os.open(head_path(self._path), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
                 os.pwrite(handle, f"{head.n:016d} {head.hash}\n".encode(), 0)
             finally:
                 os.close(handle)
-
-
-def verify(path: Path, expect: str = "") -> Head:
-    """Walk the chain. Raises AuditError at the first removed or altered line, or when `expect` is no line's hash."""
-    head = Head(n=0, hash=START)
-    torn: bytes | None = None
-    found = not expect
-    with path.open("rb") as file:
-        for line in file:
-            if torn is None and not _is_next(line, head):
-                torn = line.removesuffix(b"\n")
-                continue
-            if torn is not None and not (_is_next(line, head) and _explains(line, torn)):
-                raise AuditError(f"line {head.n + 1} was removed or altered")
-            torn = None
-            head = Head(n=head.n + 1, hash=hashlib.sha256(line).hexdigest())
-            if json.loads(line)["event"] == CUT_OFF:
-                raise AuditError(
-                    f"line {head.n} says that lines were cut off before it, up to {json.loads(line)['was']}"
-                )
-            found = found or head.hash == expect
-    if torn is not None:
-        raise AuditError(f"line {head.n + 1} was removed or altered, or a crash tore it and nothing was written since")
-    noted = _noted(path)
-    if noted is not None and (noted.n > head.n or (noted.n == head.n and noted.hash != head.hash)):
-        raise AuditError(f"the chain ends at line {head.n}, but line {noted.n} was written")
-    if not found:
-        raise AuditError("no line has the expected hash")
-    return head
 
 
 def tail(path: Path, count: int) -> tuple[str, ...]:
@@ -213,44 +170,3 @@ def _last_lines(handle: int, size: int) -> bytes:
         if window >= size or tail[:-1].count(b"\n") > 1:
             return tail
         window *= 2
-
-
-def _head_path(path: Path) -> Path:
-    return path.with_name(path.name + ".head")
-
-
-def _noted(path: Path) -> Head | None:
-    """Give what the head file says; None when it is missing, or no power cut left more of it than zeros."""
-    try:
-        found = _NOTED.fullmatch(_head_path(path).read_text(encoding="ascii"))
-    except (FileNotFoundError, UnicodeDecodeError):
-        return None
-    return Head(n=int(found[1]), hash=found[2]) if found else None
-
-
-def _head_of(lines: bytes) -> Head:
-    last = lines.splitlines(keepends=True)[-1] if lines else b""
-    if not last:
-        return Head(n=0, hash=START)
-    try:
-        return Head(n=int(json.loads(last)["n"]), hash=hashlib.sha256(last).hexdigest())
-    except (ValueError, KeyError, TypeError):
-        raise OSError("the audit's last line is not one of ours; run `hsm-verifier audit verify`") from None
-
-
-def _is_next(line: bytes, head: Head) -> bool:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return False
-    return (
-        isinstance(record, dict)
-        and line.endswith(b"\n")
-        and record.get("n") == head.n + 1
-        and record.get("prev") == head.hash
-    )
-
-
-def _explains(line: bytes, torn: bytes) -> bool:
-    record = json.loads(line)
-    return bool(record["event"] == "torn_line" and record.get("sha256") == hashlib.sha256(torn).hexdigest())

@@ -10,7 +10,8 @@ from hsm_verifier.inventory.facts import Facts
 from hsm_verifier.policy import Group, Verdict
 
 if TYPE_CHECKING:
-    from hsm_verifier.audit import Fact, Head
+    from hsm_verifier.audit import Fact
+    from hsm_verifier.chain import Head
 
 
 class Policy(Protocol):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hsm_verifier.aside import Together
-from hsm_verifier.audit import Audit, Entry, Fact, Head
+from hsm_verifier.audit import Audit, Entry, Fact
+from hsm_verifier.chain import Head
 
 
 class Scribe:

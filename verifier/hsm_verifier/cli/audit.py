@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hsm_verifier.admin.recent import Told, matching, read_line
-from hsm_verifier.audit import AuditError, tail, verify
+from hsm_verifier.audit import tail
+from hsm_verifier.chain import AuditError, verify
 from hsm_verifier.cli.common import CliError, paint, settings_of, when, with_config
 from hsm_verifier.cli.layout import folded, sentence
 from hsm_verifier.visible import visible
