@@ -16,7 +16,7 @@ import pytest
 from hsm_enrol.cli.grammar import parser as agents_parser
 from hsm_verifier.__main__ import make_parser
 from lab.rehearsal.journeys import verifying
-from lab.rehearsal.verifier_host import SERVICE, SOCKET
+from lab.rehearsal.verifier_host import FURTHER, SERVICE, SOCKET
 from lab.world import World
 from tests.documents import ROOT, bare, table
 from tests.shown import Block, blocks, commands_in_prose
@@ -32,6 +32,7 @@ NOT_RUN = {
             "systemctl start hsm-verifier",
             "systemctl enable --now hsm-verifier.socket hsm-verifier.service",
             "systemctl stop hsm-verifier.socket hsm-verifier.service",
+            "systemctl enable --now hsm-verifier@2.service",
         ),
         "there is no systemd here: test_the_rehearsal_types_what_is_shown_for_systemd",
     ),
@@ -113,9 +114,9 @@ def nobody_reads(found: list[Block]) -> list[tuple[str, str, str]]:
 
 def test_the_rehearsal_types_what_is_shown_for_systemd() -> None:
     shown = {line for block in blocks() for line in block.lines if line.startswith("systemctl ")}
-    units = {"SOCKET": SOCKET, "SERVICE": SERVICE}
+    units = {"SOCKET": SOCKET, "SERVICE": SERVICE, "FURTHER": FURTHER}
     source = inspect.getsource(verifying)
-    typed = [re.findall(r'"([^"]*)"|\b(SOCKET|SERVICE)\b', one) for one in re.findall(r"machine\.run\((.*)\)", source)]
+    typed = [re.findall(r'"([^"]*)"|\b(SOCKET|SERVICE|FURTHER)\b', one) for one in re.findall(r"machine\.run\((.*)\)", source)]
     assert shown <= {" ".join(word or units[name] for word, name in words) for words in typed}
 
 
