@@ -111,6 +111,10 @@ class _Line(asyncio.Protocol):
         """Tell whether it may carry another exchange: STS has neither hung up nor said anything unasked."""
         return self._transport is not None and self._http.our_state is h11.IDLE
 
+    @property
+    def _is_asked(self) -> bool:
+        return self._reply is not None and not self._reply.done()
+
     async def ask(self, headers: Mapping[str, str], body: bytes) -> StsReply:
         """Send one request and give its reply. Raises as `StsLines.post`."""
         if self._transport is None:
@@ -141,7 +145,7 @@ class _Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read on; what was not asked for ends the connection."""
         self._left -= len(data)
-        if self._reply is None:
+        if not self._is_asked:  # also when who asked was told and has not gone on yet
             self.close()
         elif self._left < 0:
             self._fail(Refusal("upstream_busy", "V8 sts_oversize", alarm=True))
@@ -150,7 +154,7 @@ class _Line(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Read the end: it may be the end of a reply without a length."""
-        if self._reply is not None:
+        if self._is_asked:
             self._read(b"")
         self.close()
 
