@@ -93,7 +93,41 @@ def test_each_kind_has_bookings_of_its_own(clock: Clock) -> None:
     room = full(clock, 4, 10)
     for _ in work(room, clock, 0.5, 20):
         pass
-    assert turned_away(room, "receipt") == pytest.approx(FIRST_PACE * 11)
+    assert turned_away(room, "receipt") == pytest.approx(0.5 * 10 + FIRST_PACE)  # they wait in one queue
+    assert turned_away(room) == pytest.approx(0.5 * 11)
+
+
+def test_a_kind_that_seldom_comes_waits_no_longer_than_the_queue(clock: Clock) -> None:
+    room = full(clock, 4, 100)
+    for _ in range(100):
+        for kind in ("enrolment",) * 19 + ("receipt",):
+            for _ in work(room, clock, 0.01, 1, kind):
+                pass
+    assert turned_away(room, "receipt") == pytest.approx(100 * 0.01 + 0.2, rel=0.01)
+
+
+def test_a_quiet_in_which_another_kind_was_the_last_is_not_the_pace(clock: Clock) -> None:
+    room = full(clock, 4, 10)
+    for kind in ("receipt", "enrolment"):
+        for _ in work(room, clock, 0.01, 200, kind):
+            pass
+    for _ in range(14):
+        room.leave("enrolment")
+    clock.now += 3600
+    for _ in range(14):
+        room.enter("enrolment")
+    for _ in work(room, clock, 0.01, 2, "receipt"):
+        pass
+    assert turned_away(room, "receipt") < 0.2
+
+
+def test_who_is_turned_away_while_aws_is_slow_is_not_told_one_moment_for_all(clock: Clock) -> None:
+    room = full(clock, 64, 512)
+    for _ in work(room, clock, 8 / 64, 300):
+        pass
+    waits = [turned_away(room) for _ in range(100)]
+    assert len(set(waits)) == 100
+    assert LONGEST / 2 < min(waits) <= max(waits) < LONGEST
 
 
 def test_a_flood_does_not_book_the_next_hour(clock: Clock) -> None:

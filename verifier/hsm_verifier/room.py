@@ -26,6 +26,7 @@ class Room:
         self._count, self._most = count, count + queue
         self._clock = clock
         self._inside = self._turned_away = 0
+        self._pace = _Pace()  # of all kinds: they wait in one queue
         self._bookings: defaultdict[str, _Bookings] = defaultdict(_Bookings)
 
     @property
@@ -37,40 +38,58 @@ class Room:
         """Take room. Raises Refusal `busy` (503), with the time to come back, when there is none."""
         if self._inside >= self._most:
             self._turned_away += 1
-            wait = self._bookings[kind].book(self._clock(), self.waiting)
+            wait = self._bookings[kind].book(self._clock(), self.waiting * self._pace.seconds)
             raise Refusal("busy", "V1 queue_full", status=503, retry_after=wait)
         self._inside += 1
 
     def leave(self, kind: str) -> None:
         """Give it back."""
         self._inside -= 1
-        self._bookings[kind].note(self._clock(), self._turned_away, busy=self.waiting > 0)
+        now = self._clock()
+        self._pace.note(now, self._turned_away)
+        self._bookings[kind].pace.note(now, self._turned_away)
+        if not self.waiting:
+            for pace in (self._pace, *(one.pace for one in self._bookings.values())):
+                pace.pause()
+
+
+class _Pace:
+    """Seconds from one end to the next, on average, while others waited."""
+
+    def __init__(self) -> None:
+        self._took, self._turned_away, self._seen = FIRST_PACE, 0.0, 0
+        self._last: tuple[float, int] | None = None  # when one was done and others waited; how many were turned away
+
+    @property
+    def seconds(self) -> float:
+        """Give it without what was spent on turning others away: they come back when nobody has to be."""
+        return self._took / (1 + TURNING_AWAY * self._turned_away)
+
+    def note(self, now: float, turned_away: int) -> None:
+        """Note that one is done."""
+        if self._last is not None:
+            then, before = self._last
+            self._seen = min(self._seen + 1, SEEN)
+            self._took += (now - then - self._took) / self._seen
+            self._turned_away += (turned_away - before - self._turned_away) / self._seen
+        self._last = (now, turned_away)
+
+    def pause(self) -> None:
+        """Note that nobody waits: the time until the next one is done tells nothing."""
+        self._last = None
 
 
 class _Bookings:
     """Of one kind of request."""
 
     def __init__(self) -> None:
-        self._took, self._turned_away, self._seen = FIRST_PACE, 0.0, 0  # from one end to the next, on average
-        self._last: tuple[float, int] | None = None  # when one was done and others waited; how many were turned away
+        self.pace = _Pace()
         self._next = 0.0
 
-    def note(self, now: float, turned_away: int, *, busy: bool) -> None:
-        """Note that one is done. While nobody waits the pace tells nothing.
-
-        What was spent on turning others away does not count: they come back when nobody has to be turned away.
-        """
-        if self._last is not None:
-            then, before = self._last
-            self._seen = min(self._seen + 1, SEEN)
-            self._took += (now - then - self._took) / self._seen
-            self._turned_away += (turned_away - before - self._turned_away) / self._seen
-        self._last = (now, turned_away) if busy else None
-
-    def book(self, now: float, waiting: int) -> float:
-        """Give the seconds until there will be room for one more; those who wait come first."""
-        pace = self._took / (1 + TURNING_AWAY * self._turned_away)
-        self._next = max(self._next, now + waiting * pace) + pace
+    def book(self, now: float, ahead: float) -> float:
+        """Give the seconds until there will be room for one more; `ahead` those that all who wait will take."""
+        # However many wait, there is time left to be told different moments.
+        self._next = max(self._next, now + min(ahead, LONGEST / 2)) + self.pace.seconds
         if self._next > now + LONGEST:
             self._next = now + LONGEST / 2
         return self._next - now
