@@ -110,6 +110,9 @@ def test_only_the_named_bytes_change(text: str, edits: list[str], result: str) -
             f"M = {{\n A = 1;\n}}\nH = {{\n   HAOnly = 1;\n}}\n{L} = {{\n NetClient = 1;\n",
         ),
         ("M = {\n A = 1;\n", "H", ["g=1"], "H = {\n   g = 1;\n}\nM = {\n A = 1;\n"),
+        ("\ufeffM = {\n A = 1;\n", "H", ["g=1"], "\ufeffH = {\n   g = 1;\n}\nM = {\n A = 1;\n"),
+        ("\ufeffM = {\n A = 1;\n}\n", "M", ["-A"], "\ufeff"),
+        ("\ufeff", "M", ["A=1"], "\ufeffM = {\n   A = 1;\n}\n"),
         (
             "H = {\n ReconnAtt = 20;\n}\n",
             "H",

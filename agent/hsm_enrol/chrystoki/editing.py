@@ -120,7 +120,7 @@ class _Draft:
         text, done, at = self.conf.text, "", 0
         for start, end, instead in sorted(self._pieces(), key=lambda piece: piece[:2]):
             done += text[at:start]
-            if instead.endswith("\n") and done and not done.endswith("\n"):
+            if instead.endswith("\n") and done.strip("\ufeff") and not done.endswith("\n"):
                 done += self.conf.newline
             done, at = done + instead, end
         return done + text[at:]

@@ -128,7 +128,8 @@ def parse(text: str) -> Conf:
                 raise NotUnderstood(number, "section inside a section")
             if not bare[:-1].rstrip().endswith("=") or not name or any(one in name for one in "={};"):
                 raise NotUnderstood(number, "not a section header")
-            inside = _Open(name, number, start, at)
+            mark = len(raw) - len(raw.lstrip("\ufeff")) if number == 1 else 0  # it is the file's, not the section's
+            inside = _Open(name, number, start + mark, at)
         else:
             inside = _inner(inside, raw, _Place(number, start, at), sections)
     if inside is not None:
