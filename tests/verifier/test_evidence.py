@@ -278,6 +278,19 @@ def test_each_address_of_a_name_is_tried_until_one_takes_the_connection(monkeypa
             asyncio.run(peer_of([]))
 
 
+@pytest.mark.parametrize("name", ["sts..example", "a" * 64 + ".example"])
+def test_what_can_be_no_name_is_an_error_at_once_and_each_time(name: str) -> None:
+    names = Names()
+
+    async def dial() -> None:
+        async with asyncio.timeout(10):
+            with pytest.raises(OSError, match="no name of a host"):
+                await names.dial((name, 443))
+
+    for _ in range(2):
+        asyncio.run(dial())
+
+
 # --- V5
 
 

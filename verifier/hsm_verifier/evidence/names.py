@@ -83,7 +83,10 @@ def _tell(answer: asyncio.Future[Found], found: Found | OSError) -> None:
 
 
 def _look_up(place: Place) -> Found:
-    return list(socket.getaddrinfo(*place, type=socket.SOCK_STREAM))
+    try:
+        return list(socket.getaddrinfo(*place, type=socket.SOCK_STREAM))
+    except ValueError:  # a label that is empty or too long: the library does not get as far as looking it up
+        raise OSError("no name of a host") from None
 
 
 def _is_literal(host: str) -> bool:
