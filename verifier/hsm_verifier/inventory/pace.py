@@ -6,7 +6,8 @@ from __future__ import annotations
 class Pace:
     """Starts are `least` seconds apart; each that somebody waited for makes the next pause `step` longer, up to `most`.
 
-    Time in which nobody came shortens it again, second by second. All times in seconds, by any one clock.
+    When nobody came for as long as the pause, after it was over, it is `least` again. All times in seconds, by any one
+    clock.
     """
 
     def __init__(self, *, least: float, most: float, step: float) -> None:
@@ -25,5 +26,5 @@ class Pace:
         if quiet < self._pause:
             self._pause = min(self._most, self._pause + self._step)
         else:
-            self._pause = max(self._least, self._pause - quiet)
+            self._pause = self._least
         self._soonest = now + self._pause
