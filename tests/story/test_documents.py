@@ -116,7 +116,10 @@ def test_the_rehearsal_types_what_is_shown_for_systemd() -> None:
     shown = {line for block in blocks() for line in block.lines if line.startswith("systemctl ")}
     units = {"SOCKET": SOCKET, "SERVICE": SERVICE, "FURTHER": FURTHER}
     source = inspect.getsource(verifying)
-    typed = [re.findall(r'"([^"]*)"|\b(SOCKET|SERVICE|FURTHER)\b', one) for one in re.findall(r"machine\.run\((.*)\)", source)]
+    typed = [
+        re.findall(r'"([^"]*)"|\b(SOCKET|SERVICE|FURTHER)\b', one)
+        for one in re.findall(r"machine\.run\((.*)\)", source)
+    ]
     assert shown <= {" ".join(word or units[name] for word, name in words) for words in typed}
 
 

@@ -382,3 +382,11 @@ def test_faults_in_the_settings_name_the_key(folder: Path, run: Run) -> None:
     config.write_text(config.read_text().replace("[aws]\n", '[aws]\nsts_conect = ""\n'))
     status, _, err = run("ledger", "list")
     assert (status, err) == (78, "hsm-verifier: aws.sts_conect: unknown key; did you mean sts_connect?\n")
+
+
+@pytest.mark.parametrize("place", ["egress.example", "egress.example:https", "egress.example:70000"])
+def test_an_egress_without_a_port_is_refused_before_anybody_asks(folder: Path, run: Run, place: str) -> None:
+    config = folder / "hsm-verifier.toml"
+    config.write_text(config.read_text().replace('sts_connect = ""', f'sts_connect = "{place}"'))
+    status, _, err = run("ledger", "list")
+    assert (status, err) == (78, f"hsm-verifier: aws.sts_connect: '{place}' is not HOST:PORT\n")

@@ -262,7 +262,7 @@ def test_each_address_of_a_name_is_tried_until_one_takes_the_connection(monkeypa
     async def peer_of(found: list[Any]) -> str:
         with monkeypatch.context() as patch:
             patch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-            with await Names().dial(("sts.example", 443)) as line:
+            with await Names().dial(("sts.example", 443), 2.0) as line:
                 return str(line.getpeername()[0])
 
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as nobody:
@@ -285,10 +285,34 @@ def test_what_can_be_no_name_is_an_error_at_once_and_each_time(name: str) -> Non
     async def dial() -> None:
         async with asyncio.timeout(10):
             with pytest.raises(OSError, match="no name of a host"):
-                await names.dial((name, 443))
+                await names.dial((name, 443), 2.0)
 
     for _ in range(2):
         asyncio.run(dial())
+
+
+def test_an_address_that_nobody_answers_at_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def peer_of(found: list[Any]) -> str:
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+            with await Names().dial(("sts.example", 443), 2.0) as line:
+                return str(line.getpeername()[0])
+
+    # A queue that is full and never served lets further connections wait, as a black hole does.
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as deaf, ExitStack() as stack:
+        deaf.bind(("127.0.0.2", server.getsockname()[1]))
+        deaf.listen(0)
+        for _ in range(2):
+            waits = stack.enter_context(socket.socket())
+            waits.settimeout(0)
+            waits.connect_ex(deaf.getsockname())
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, server.getsockname()[1]))
+            for one in ("127.0.0.2", "127.0.0.1")
+        ]
+        began = time.monotonic()
+        assert asyncio.run(peer_of(found)) == "127.0.0.1"
+        assert 0.9 < time.monotonic() - began < 2
 
 
 # --- V5

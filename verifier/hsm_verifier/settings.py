@@ -156,6 +156,8 @@ def settings_from_table(table: dict[str, Any], path: Path) -> Settings:
     openbao = read(OpenBaoSettings, table_of(table, "openbao"), "openbao")
     _check_store(state, openbao)
     parse_listen(server.listen)
+    if aws.sts_connect:
+        parse_listen(aws.sts_connect, "aws.sts_connect")
     return Settings(
         audience=audience,
         server=with_paths(server, folder, ("tls_certificate", "tls_key")),
@@ -199,9 +201,9 @@ def _check_store(state: StateSettings, openbao: OpenBaoSettings) -> None:
             raise SettingsError(f"openbao.{name}: letters, digits, - and _, parts separated by /")
 
 
-def parse_listen(text: str) -> tuple[str, int]:
-    """Take "HOST:PORT" or "[IPV6]:PORT" apart. Raises SettingsError."""
+def parse_listen(text: str, key: str = "server.listen") -> tuple[str, int]:
+    """Take "HOST:PORT" or "[IPV6]:PORT" apart. Raises SettingsError that names the key."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004
-        raise SettingsError(f"server.listen: {text!r} is not HOST:PORT")
+        raise SettingsError(f"{key}: {text!r} is not HOST:PORT")
     return host.removeprefix("[").removesuffix("]"), int(port)

@@ -26,18 +26,21 @@ class Names:
         self._lock = threading.Lock()
         self._asked: dict[Place, list[asyncio.Future[Found]]] = {}
 
-    async def dial(self, place: Place) -> socket.socket:
+    async def dial(self, place: Place, seconds: float) -> socket.socket:
         """Give a connection to the first of the name's addresses that takes it. Raises OSError.
 
-        How long that may take is the caller's to say (asyncio.timeout).
+        Each address has its share of `seconds`, so that one that nobody answers at leaves time for the next. How long
+        the name may take is the caller's to say (asyncio.timeout).
         """
         loop = asyncio.get_running_loop()
         last: OSError = ConnectionError("the name has no address")
-        for family, kind, protocol, _, address in await self._addresses(place):
+        found = await self._addresses(place)
+        for family, kind, protocol, _, address in found:
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.setblocking(False)  # noqa: FBT003  as the library has it
-                await loop.sock_connect(sock, address)
+                async with asyncio.timeout(seconds / len(found)):
+                    await loop.sock_connect(sock, address)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
                 sock.close()

@@ -17,6 +17,7 @@ import h11
 
 from hsm_verifier.evidence.names import Names
 from hsm_verifier.refusal import Refusal
+from hsm_verifier.settings import parse_listen
 
 CONNECT_SECONDS = 3.0
 KEPT = 64  # idle connections a host; askers beyond that many open one for themselves
@@ -37,8 +38,8 @@ class StsLines:
     """Connections by host. `connect` ("host:port") is dialled in place of the host, "" the host itself."""
 
     def __init__(self, *, connect: str, ca_file: str) -> None:
-        """Read the roots once: `ca_file`, or the public ones. Raises OSError, ssl.SSLError."""
-        self._connect = connect
+        """Read the roots once: `ca_file`, or the public ones. Raises OSError, ssl.SSLError, SettingsError."""
+        self._place = parse_listen(connect, "aws.sts_connect") if connect else None
         self._names = Names()
         # Not create_default_context: without a file it reads SSL_CERT_FILE, and the environment has no say here.
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -83,9 +84,8 @@ class StsLines:
 
     async def _open(self, host: str) -> _Line:
         """Dial and shake hands; no proxy, whatever the environment says."""
-        address, _, port = (self._connect or host).partition(":")
         async with asyncio.timeout(CONNECT_SECONDS):
-            sock = await self._names.dial((address, int(port or HTTPS)))
+            sock = await self._names.dial(self._place or (host, HTTPS), CONNECT_SECONDS)
             try:
                 _, line = await asyncio.get_running_loop().create_connection(
                     _Line, sock=sock, ssl=self._context, server_hostname=host
