@@ -307,20 +307,29 @@ def test_who_loses_patience_leaves_and_takes_no_turn_with_it() -> None:
 def test_calls_are_further_apart_the_longer_they_keep_coming_and_close_again_after_a_quiet() -> None:
     pace, now, apart = Pace(least=0.1, most=0.4, step=0.005), 1000.0, []
     assert pace.wait(now) == 0
-    pace.start(now)
+    pace.start(now, many=True)
     for _ in range(100):
         apart.append(pace.wait(now))
         now += apart[-1] + 0.001  # somebody waited, and woke a moment late
-        pace.start(now)
+        pace.start(now, many=True)
     assert apart[0] == pytest.approx(0.1)
     assert apart[20] == pytest.approx(0.2)
     assert apart[-1] == pytest.approx(0.4)
     now += 0.4 + 0.1  # nobody came for a tenth of a second: as good as somebody
-    pace.start(now)
+    pace.start(now, many=True)
     assert pace.wait(now) == pytest.approx(0.4)
     now += 0.4 + 1
-    pace.start(now)
+    pace.start(now, many=True)
     assert pace.wait(now) == pytest.approx(0.1)
+
+
+def test_a_few_who_come_one_after_the_other_are_not_made_to_wait_longer() -> None:
+    pace, now = Pace(least=0.1, most=0.4, step=0.005), 1000.0
+    pace.start(now, many=True)
+    for many in [False] * 50 + [True] * 10 + [False] * 50:
+        now += pace.wait(now) + 0.001
+        pace.start(now, many=many)
+    assert pace.wait(now) == pytest.approx(0.15)
 
 
 @pytest.mark.parametrize("given_up", ["leader", "next"])

@@ -13,7 +13,8 @@ from typing import Generic, Protocol, TypeVar
 
 from hsm_verifier.inventory.pace import Pace
 
-STEP = 0.005  # seconds by which each call that was waited for moves the next away
+STEP = 0.005  # seconds by which each call that many waited for moves the next away
+FEW = 8  # who share a call
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -115,7 +116,7 @@ class Batches(Generic[K, V]):
             seat.leads = False
             keys = list(self._waiting)[: self._most]
             self._under_way = {key: self._waiting.pop(key) for key in keys}
-            self._pace.start(self._clock())
+            self._pace.start(self._clock(), many=len(keys) > FEW)
         found: dict[K, V] = {}
         error: BaseException | None = None
         try:

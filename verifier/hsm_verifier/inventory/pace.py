@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 class Pace:
-    """Starts are `least` seconds apart; each that somebody waited for makes the next pause `step` longer, up to `most`.
+    """Starts are `least` seconds apart; each that many waited for makes the next pause `step` longer, up to `most`.
 
-    When nobody came for as long as the pause, after it was over, it is `least` again. All times in seconds, by any one
-    clock.
+    When nobody came for as long as the pause, after it was over, it is `least` again. A few who come one after the other
+    would only wait longer: each of them needs a call. All times in seconds, by any one clock.
     """
 
     def __init__(self, *, least: float, most: float, step: float) -> None:
@@ -20,11 +20,11 @@ class Pace:
         """Give the seconds until the next call may start, 0 when it may now."""
         return max(0.0, self._soonest - now)
 
-    def start(self, now: float) -> None:
-        """Note that one starts."""
+    def start(self, now: float, *, many: bool) -> None:
+        """Note that one starts, for `many` or for a few."""
         quiet = now - self._soonest
-        if quiet < self._pause:
-            self._pause = min(self._most, self._pause + self._step)
-        else:
+        if quiet >= self._pause:
             self._pause = self._least
+        elif many:
+            self._pause = min(self._most, self._pause + self._step)
         self._soonest = now + self._pause
