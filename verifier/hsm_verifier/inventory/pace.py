@@ -6,8 +6,8 @@ from __future__ import annotations
 class Pace:
     """Starts are `least` seconds apart; each that many waited for makes the next pause `step` longer, up to `most`.
 
-    When nobody came for as long as the pause, after it was over, it is `least` again. A few who come one after the other
-    would only wait longer: each of them needs a call. All times in seconds, by any one clock.
+    When nobody came for as long as the pause, after it was over, it is `least` again. A few who come one after the
+    other would only wait longer: each of them needs a call. All times in seconds, by any one clock.
     """
 
     def __init__(self, *, least: float, most: float, step: float) -> None:
