@@ -258,24 +258,31 @@ def test_a_name_that_nobody_answers_for_is_waited_for_by_the_same_deadline_and_l
     answer.set()
 
 
-def test_each_address_of_a_name_is_tried_until_one_takes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def peer_of(found: list[Any]) -> str:
+@pytest.fixture
+def peer_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Any]], str]:
+    """Dials a name that has these addresses; gives who took the connection."""
+
+    async def dial(found: list[Any]) -> str:
         with monkeypatch.context() as patch:
             patch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
             with await Names().dial(("sts.example", 443), 2.0) as line:
                 return str(line.getpeername()[0])
 
+    return lambda found: asyncio.run(dial(found))
+
+
+def test_each_address_of_a_name_is_tried_until_one_takes_the_connection(peer_of: Callable[[list[Any]], str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as nobody:
         nobody.bind(("127.0.0.2", server.getsockname()[1]))  # bound and not listening: refused
         found = [
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, server.getsockname()[1]))
             for one in ("127.0.0.2", "127.0.0.1")
         ]
-        assert asyncio.run(peer_of(found)) == "127.0.0.1"
+        assert peer_of(found) == "127.0.0.1"
         with pytest.raises(ConnectionRefusedError):
-            asyncio.run(peer_of(found[:1]))
+            peer_of(found[:1])
         with pytest.raises(ConnectionError, match="no address"):
-            asyncio.run(peer_of([]))
+            peer_of([])
 
 
 @pytest.mark.parametrize("name", ["sts..example", "a" * 64 + ".example"])
@@ -291,13 +298,7 @@ def test_what_can_be_no_name_is_an_error_at_once_and_each_time(name: str) -> Non
         asyncio.run(dial())
 
 
-def test_an_address_that_nobody_answers_at_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def peer_of(found: list[Any]) -> str:
-        with monkeypatch.context() as patch:
-            patch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-            with await Names().dial(("sts.example", 443), 2.0) as line:
-                return str(line.getpeername()[0])
-
+def test_an_address_that_nobody_answers_at_leaves_time_for_the_next(peer_of: Callable[[list[Any]], str]) -> None:
     # A queue that is full and never served lets further connections wait, as a black hole does.
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as deaf, ExitStack() as stack:
         deaf.bind(("127.0.0.2", server.getsockname()[1]))
@@ -311,7 +312,7 @@ def test_an_address_that_nobody_answers_at_leaves_time_for_the_next(monkeypatch:
             for one in ("127.0.0.2", "127.0.0.1")
         ]
         began = time.monotonic()
-        assert asyncio.run(peer_of(found)) == "127.0.0.1"
+        assert peer_of(found) == "127.0.0.1"
         assert 0.9 < time.monotonic() - began < 2
 
 
