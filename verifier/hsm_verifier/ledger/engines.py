@@ -1,22 +1,28 @@
 """Knows how to open the ledger's database so that a committed decision survives a power cut.
 
 SQLite: WAL, `synchronous=FULL`, every deciding transaction is BEGIN IMMEDIATE. PostgreSQL: READ COMMITTED with
-`synchronous_commit=on`; the decisions are single conditional statements, so no stricter isolation is needed (LG1).
+`synchronous_commit=on`; the decisions are single conditional statements, so no stricter isolation is needed (LG1). Who
+only reads there has no transaction: READ COMMITTED promises nothing from one statement to the next, and BEGIN and
+COMMIT are two messages more.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from hsm_verifier.ledger.statements import run_text
 
 READING = "hsm_reading"
+USED = "hsm_used"  # when a connection was given back, in monotonic seconds
 BUSY_MS = 5000
 MOST = 16  # connections kept to PostgreSQL, however many workers: its default is 100 for all verifiers together
+FRESH = 1.0  # seconds for which a connection that was just used is taken to be alive without asking
 EXTRA = 2  # connections beyond the pool: an operator's command or a check beside full workers
 PATIENCE = 5  # seconds to wait for a connection
 SESSION = {
@@ -58,13 +64,12 @@ def open_engine(url: URL, *, password: str, pool: int) -> Engine:
 
 
 def _postgresql(url: URL, password: str, pool: int) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=min(pool, MOST),
         max_overflow=EXTRA,
         pool_timeout=PATIENCE,
-        pool_pre_ping=True,
-        isolation_level="READ COMMITTED",
+        isolation_level="AUTOCOMMIT",  # the driver must not begin transactions of its own
         hide_parameters=True,
         execution_options=COUNTING,
         connect_args={
@@ -74,6 +79,27 @@ def _postgresql(url: URL, password: str, pool: int) -> Engine:
             **({"password": password} if password else {}),
         },
     )
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        if not connection.get_execution_options().get(READING, False):
+            run_text(connection, "BEGIN ISOLATION LEVEL READ COMMITTED")
+
+    @event.listens_for(engine, "checkin")
+    def _given_back(_dbapi: Any, record: ConnectionPoolEntry) -> None:
+        record.info[USED] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _taken(dbapi: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        """Ask whether it is alive; each decision would wait for that answer if it were asked every time."""
+        if time.monotonic() - record.info.get(USED, time.monotonic()) <= FRESH:
+            return
+        try:
+            engine.dialect.do_ping(dbapi)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
+
+    return engine
 
 
 def _sqlite(url: URL, pool: int) -> Engine:
