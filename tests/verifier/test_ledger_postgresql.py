@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 
 from hsm_verifier.__main__ import main
-from hsm_verifier.ledger import desk
+from hsm_verifier.ledger import desk, engines
 from hsm_verifier.ledger.engines import parse_url
 from hsm_verifier.ledger.gate import GateKey
 from hsm_verifier.ledger.rows import Claim
@@ -150,13 +150,67 @@ def insert_impatiently(store: Store) -> None:
 
 
 @only_postgresql
-def test_each_connection_keeps_what_it_commits(store: Store) -> None:
+def test_each_decision_keeps_what_it_commits_whatever_the_server_would_do_by_itself(store: Store) -> None:
     with store.reading() as tx:
-        said = {
-            name: tx.execute(text(f"SHOW {name}")).scalar_one()
-            for name in ("synchronous_commit", "transaction_isolation", "lock_timeout")
-        }
-    assert said == {"synchronous_commit": "on", "transaction_isolation": "read committed", "lock_timeout": "5s"}
+        name = tx.execute(text("SELECT current_database()")).scalar_one()
+    with store.deciding() as tx:
+        tx.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_isolation = serializable'))
+    store.close()  # whoever connects from now on begins like that
+    try:
+        with store.deciding() as tx:
+            said = {
+                name: tx.execute(text(f"SHOW {name}")).scalar_one()
+                for name in ("synchronous_commit", "transaction_isolation", "lock_timeout")
+            }
+        assert said == {"synchronous_commit": "on", "transaction_isolation": "read committed", "lock_timeout": "5s"}
+    finally:
+        with store.deciding() as tx:
+            tx.execute(text(f'ALTER DATABASE "{name}" RESET default_transaction_isolation'))
+
+
+@only_postgresql
+def test_who_decides_has_a_transaction_and_who_reads_has_none(store: Store, other: Store) -> None:
+    ours = text("SELECT state FROM pg_stat_activity WHERE pid = :pid")
+    states = []
+    for block in (store.deciding, store.reading):
+        with block() as tx, other.reading() as looking:
+            pid = tx.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            states.append(looking.execute(ours, {"pid": pid}).scalar_one())
+    assert states == ["idle in transaction", "idle"]
+
+
+def end_connections(store: Store, other: Store) -> None:
+    """Let PostgreSQL end whatever connection of `store` nobody uses now."""
+    here = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with other.reading() as tx:
+        assert tx.execute(text(f"SELECT pg_terminate_backend(pid) {here}")).all() == [(True,)]
+    wait_for(lambda: counted(other, f"SELECT count(*) {here}") == 0)
+    assert store.engine.pool.checkedin() == 1  # type: ignore[attr-defined]  # a QueuePool has it
+
+
+def counted(store: Store, what: str) -> int:
+    with store.reading() as tx:
+        return int(tx.execute(text(what)).scalar_one())
+
+
+@only_postgresql
+def test_a_connection_that_died_while_it_lay_is_noticed_before_it_is_used(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "FRESH", 0.0)
+    assert store.mode() == "open"
+    end_connections(store, other)
+    assert ask(store, CLAIM) == "new"
+
+
+@only_postgresql
+def test_one_that_died_a_moment_after_it_was_used_is_busy_once(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "FRESH", 3600.0)
+    assert store.mode() == "open"
+    end_connections(store, other)
+    assert (ask(store, CLAIM), ask(store, CLAIM)) == ("busy", "new")
 
 
 def test_a_server_that_went_is_busy_and_one_that_came_back_is_used_again() -> None:
