@@ -4,6 +4,7 @@ import logging
 import random
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from hsm_verifier.answer_keys import AnswerKeys
@@ -39,7 +40,8 @@ class SlowAws(PlayedAws):
             time.sleep(0.02)
 
 
-def main(words: list[str]) -> int:
+def main(words: list[str], at_end: Callable[[], None] = lambda: None) -> int:
+    """Serve from the folder that is named; `at_end` is called while all is still there."""
     folder = Path(words[0])
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     settings = load_settings(folder / "hsm-verifier.toml")
@@ -63,7 +65,7 @@ def main(words: list[str]) -> int:
     audit = Audit(Path(settings.state.audit))
     sockets = listening_sockets(*parse_listen(settings.server.listen))
     scribe = Scribe(audit)
-    serve(Service(world, scribe), settings.server, tls_context(settings.server), sockets)
+    serve(Service(world, scribe), settings.server, tls_context(settings.server), sockets, at_end=at_end)
     for one in (asking, world.clerk, scribe):
         one.close()
     audit.write("stop", time.time())

@@ -14,7 +14,7 @@ import requests
 
 from hsm_verifier.__main__ import main
 from hsm_verifier.vault import Vault
-from lab.nursery import Born, Running
+from lab.nursery import Born, Main, Running
 from tests.verifier import played_server
 from tests.verifier.party import make_bundle
 
@@ -61,13 +61,13 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, **changes: object) -> Iterator[Served]:
-    """Serve from a new folder, with `[server]` settings changed; stopped at the end."""
+def serving(folder: Path, run: Main = played_server.main, **changes: object) -> Iterator[Served]:
+    """Serve from a new folder by `run`, with `[server]` settings changed; stopped at the end."""
     assert main(["init", str(folder), "--host", "127.0.0.1"]) == 0
     config = folder / "hsm-verifier.toml"
     lines = "".join(f"{name} = {value}\n" for name, value in changes.items())
     config.write_text(config.read_text().replace('listen = "0.0.0.0:8443"\n', 'listen = "127.0.0.1:0"\n' + lines))
-    process = Born(played_server.main, [str(folder)], Path(os.devnull), os.environ)
+    process = Born(run, [str(folder)], Path(os.devnull), os.environ)
     assert process.stdout is not None
     one = Served(folder=folder, process=process, port=0)
     try:

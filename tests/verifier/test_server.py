@@ -12,24 +12,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import requests
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from hsm_enrol.wire.answer import open_answer, verify_answer
-from hsm_enrol.wire.assertion import Assertion, sign_assertion
-from hsm_enrol.wire.keys import PublicJwk, generate_key, public_from_pem
+from hsm_enrol.wire.assertion import sign_assertion
 from hsm_enrol.wire.messages import ANSWER_TYPE, ASSERTION_TYPE, PROBLEM_TYPE, RECEIPT_TYPE, Challenge, Problem
-from hsm_enrol.wire.receipt import Receipt, sign_receipt
-from hsm_enrol.wire.seal import SealPrivateKey
 from hsm_verifier.chain import verify
 from hsm_verifier.proxy_protocol import SIGNATURE
-from hsm_verifier.settings import load_settings
-from tests.verifier.party import INSTANCE, make_bundle, make_request
+from tests.verifier.party import make_bundle
 from tests.verifier.served import SERVER, Served, serving
+from tests.verifier.visitor import Visitor
 
 Start = Callable[..., Served]
 
@@ -40,49 +36,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
     with contextlib.ExitStack() as running:
         count = itertools.count()
         yield lambda **changes: running.enter_context(serving(tmp_path / f"vp{next(count)}", **changes))
-
-
-@dataclass
-class Visitor:
-    """An instance that speaks with a server process."""
-
-    served: Served
-    session: requests.Session
-    key: ec.EllipticCurvePrivateKey
-    seal: SealPrivateKey
-
-    @classmethod
-    def of(cls, served: Served) -> "Visitor":
-        return cls(served, served.session(), generate_key(), SealPrivateKey.generate("mlkem768-x25519"))
-
-    def answer_key(self) -> ec.EllipticCurvePublicKey:
-        return public_from_pem((self.served.folder / "answer-key.pem").read_bytes())
-
-    def request(self) -> Assertion:
-        told = Challenge.from_bytes(self.session.get(f"{self.served.url}/v1/challenge", timeout=10).content)
-        kid = PublicJwk.from_key(self.answer_key()).thumbprint
-        made = make_request(self.key, self.seal, sub=INSTANCE, eat_nonce=told.nonce, trust=(kid,))
-        assert made.identity_role is not None
-        date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(told.server_time))
-        audience = load_settings(self.served.folder / "hsm-verifier.toml").audience
-        return replace(made, aud=audience, identity_role=replace(made.identity_role, amz_date=date))
-
-    def post(self, body: bytes, path: str = "enrolments", kind: str = ASSERTION_TYPE) -> requests.Response:
-        headers = {"content-type": kind}
-        return self.session.post(f"{self.served.url}/v1/{path}", data=body, headers=headers, timeout=20)
-
-    def receipt(self, serial: int, nonce: str) -> bytes:
-        told = Receipt(
-            aud=load_settings(self.served.folder / "hsm-verifier.toml").audience,
-            sub=INSTANCE,
-            jti="A" * 22,
-            nonce=nonce,
-            serial=serial,
-            result="installed",
-            code=None,
-            pin="accepted",
-        )
-        return sign_receipt(told, self.key)
 
 
 def gone(connection: socket.socket) -> bool:

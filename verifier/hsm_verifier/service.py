@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hsm_enrol.errors import WireError
 from hsm_enrol.wire.keys import PublicJwk
@@ -46,6 +46,7 @@ TEXTS = {
 }
 """One sentence for people a reason; never more, whatever the cause."""
 
+E = TypeVar("E", bound=BaseException)
 _log = logging.getLogger("hsm_verifier")
 
 
@@ -141,12 +142,12 @@ class Service:
         try:
             reply = work()
         except Refusal as refusal:
-            told = refusal
+            told = let_go(refusal)
         except VaultError as error:
-            told = translate(error)
+            told = translate(let_go(error))
         except Exception as error:  # noqa: BLE001  the edge: a bug is one failed decision, logged and alarmed
             _log.exception("decision %s failed", decision)
-            told = Refusal("busy", f"V0 {type(error).__name__}", status=503, alarm=True)
+            told = Refusal("busy", f"V0 {type(let_go(error)).__name__}", status=503, alarm=True)
         if told is not None:
             heard = told if trail.proved else told.as_heard_early()
             reply = self._problem(heard, decision, close=False)
@@ -224,6 +225,19 @@ class Service:
         if told.aud != self._world.audience:
             raise Refusal("unsupported", "R audience")
         return told, owner
+
+
+def let_go(error: E) -> E:
+    """Give it without the frames that it and what led to it went through: they hold what was asked and what was found.
+
+    Often one of them holds the error too. Then they would keep each other until Python's collector comes by.
+    """
+    one: BaseException | None = error
+    while one is not None:
+        before = one.__context__
+        one.__traceback__ = one.__cause__ = one.__context__ = None
+        one = before
+    return error
 
 
 def _is_alarm(trail: Trail, told: Refusal | None) -> bool:
