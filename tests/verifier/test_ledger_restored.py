@@ -71,6 +71,7 @@ def test_a_running_verifier_finds_out_when_its_database_is_replaced_by_a_backup(
     monkeypatch.setattr(engines, "FRESH", 0.0)  # its connections lie while a backup is brought back
     backup = postgres.dump(tmp_path.name)
     assert ask(served, claim(2)) == "new"
+    assert ask(served, claim(1)) == "again"  # the backup knows this one: it proves nothing
     postgres.restore(tmp_path.name, backup)
     # The instance that the backup forgot comes with another key: it must not get a second bundle.
     assert ask(served, claim(2, "thief")) == "busy LG5 ledger_is_an_older_copy!"

@@ -18,6 +18,7 @@ from hsm_verifier.ledger.rows import ANSWERS_AN_HOUR, HOUR, Claim
 from hsm_verifier.ledger.sightings import forget_hold, note_hold
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.refusal import Refusal
+from hsm_verifier.witness import TAKING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,8 @@ def take(store: Store, claim: Claim, make: Callable[[str, bool], bytes]) -> Take
     except OlderCopy:
         restored.enter(store)
         raise Refusal("busy", "LG5 ledger_is_an_older_copy", status=503, alarm=True) from None
-    if isinstance(decided, Taken) and decided.how != "current":
+    # Who is answered again may have had its slot in an older copy too: a witness only while there is no better one.
+    if isinstance(decided, Taken) and (decided.how in TAKING or (decided.how == "again" and store.newest is None)):
         store.when_committed(lambda: store.remember(claim.instance_id, claim.serial, claim.owner))
     return decided
 
