@@ -7,6 +7,9 @@ mode. The proof is always the same: a decision that was seen committed, by this 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from sqlalchemy import Connection, and_, exists, select, update
 
 from hsm_verifier.ledger.schema import db_now, gates, grants, meta, owners, slots
@@ -45,11 +48,17 @@ def lacks(tx: Connection, witness: Witness) -> bool:
     return not (found and found[0])
 
 
-def guard(store: Store, tx: Connection) -> None:
-    """Look once a connection: a database that was replaced under us has broken every older one. Raises OlderCopy."""
-    if store.newest is not None and not tx.info.get(_CHECKED):
-        if lacks(tx, store.newest):
-            raise OlderCopy
+@contextlib.contextmanager
+def guard(store: Store, tx: Connection) -> Iterator[None]:
+    """Look once a connection: a database that was replaced under us has broken every older one. Raises OlderCopy.
+
+    A standby that takes over breaks none: a look counts only when the decision it was for has then written.
+    """
+    newest = None if tx.info.get(_CHECKED) else store.newest
+    if newest is not None and lacks(tx, newest):
+        raise OlderCopy
+    yield
+    if newest is not None:
         tx.info[_CHECKED] = True
 
 

@@ -58,8 +58,7 @@ def take(store: Store, claim: Claim, make: Callable[[str, bool], bytes]) -> Take
 
 def _decide(store: Store, claim: Claim, make: Callable[[str, bool], bytes]) -> Taken | Held:
     """Do what `take` promises in one transaction. Raises OlderCopy too."""
-    with store.deciding() as tx:
-        restored.guard(store, tx)
+    with store.deciding() as tx, restored.guard(store, tx):
         entry = gate.enter(tx, claim.gate, claim.instance_id, claim.nonce) if claim.gate else Entry.OPEN
         if entry not in {Entry.OPEN, Entry.TRIAL}:
             note_hold(tx, claim.instance_id, claim.owner, claim.group)
