@@ -1,5 +1,6 @@
 """A database that fails in the middle of a decision: the asker hears 503 and when to ask again, nothing was decided."""
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -140,6 +141,24 @@ def test_a_connection_that_is_ended_between_two_statements_is_busy_and_let_go(st
     assert caught.value.__cause__.connection_invalidated
     with store.deciding() as tx:
         assert not rows.lock(tx, INSTANCE)
+
+
+@on_postgresql
+def test_one_that_is_busy_is_enough_to_find_all_connections_dead(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "FRESH", 3600.0)
+    with contextlib.ExitStack() as at_once:
+        for _ in range(4):
+            at_once.enter_context(store.deciding())
+    other = Store(store.url.render_as_string())
+    end_all_others(other)
+    other.close()
+    heard: list[int | str] = []
+    for _ in range(5):
+        try:
+            heard.append(desk.revoke(store, INSTANCE))
+        except Refusal as refusal:
+            heard.append(refusal.reason)
+    assert heard == ["busy", 0, 0, 0, 0]
 
 
 def lock_twice(store: Store, between: Callable[[], None]) -> None:

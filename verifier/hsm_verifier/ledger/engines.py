@@ -89,10 +89,19 @@ def _postgresql(url: URL, password: str, pool: int) -> Engine:
     def _given_back(_dbapi: Any, record: ConnectionPoolEntry) -> None:
         record.info[USED] = time.monotonic()
 
+    broke = 0.0  # when a connection was last found dead: the others may have died of the same
+
+    @event.listens_for(engine, "invalidate")
+    def _found_dead(_dbapi: Any, _record: ConnectionPoolEntry, _why: object) -> None:
+        nonlocal broke
+        broke = time.monotonic()
+
     @event.listens_for(engine, "checkout")
     def _taken(dbapi: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
         """Ask whether it is alive; each decision would wait for that answer if it were asked every time."""
-        if time.monotonic() - record.info.get(USED, time.monotonic()) <= FRESH:
+        now = time.monotonic()
+        used = record.info.get(USED, now)
+        if used > broke and now - used <= FRESH:
             return
         try:
             engine.dialect.do_ping(dbapi)
