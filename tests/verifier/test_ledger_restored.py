@@ -83,6 +83,38 @@ def test_a_running_verifier_finds_out_when_its_database_is_replaced_by_a_backup(
     served.close()
 
 
+def test_one_that_has_answered_nobody_since_its_start_knows_it_by_the_audit(
+    served: Store, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "FRESH", 0.0)
+    backup = postgres.dump(tmp_path.name)
+    assert ask(served, claim(2)) == "new"
+    path = tmp_path / "audit.jsonl"
+    audit = Audit(path)
+    note_answer(audit, 2, "new")
+    started = Store(served.url.render_as_string())
+    guard_restore(started, audit, path)
+    assert started.mode() == "open"
+    postgres.restore(tmp_path.name, backup)
+    assert ask(started, claim(2, "thief")) == "busy LG5 ledger_is_an_older_copy!"
+    assert started.mode() == "operator"
+    started.close()
+    served.close()
+
+
+def note_answer(audit: Audit, number: int, how: str) -> None:
+    """Write the audit's line of an answer, as the service does."""
+    audit.write(
+        "enrolment",
+        time.time(),
+        outcome="answered",
+        how=how,
+        instance=claim(number).instance_id,
+        owner=claim(number).owner,
+        serial=SERIAL,
+    )
+
+
 def test_what_a_backup_must_not_bring_back(served: Store) -> None:
     """A grant used since would be usable again, a PIN refused since would be proven again."""
     desk.make_grant(served, claim(1).instance_id, count=1, seconds=3600, reason="rebuilt", owner=None)
@@ -120,15 +152,7 @@ class Site:
         store = open_store(load_settings(self.folder / "hsm-verifier.toml"))
         assert ask(store, claim(number)) == how
         store.close()
-        Audit(self.folder / "audit.jsonl").write(
-            "enrolment",
-            time.time(),
-            outcome="answered",
-            how=how,
-            instance=claim(number).instance_id,
-            owner=claim(number).owner,
-            serial=SERIAL,
-        )
+        note_answer(Audit(self.folder / "audit.jsonl"), number, how)
 
     def start(self) -> str:
         """What a start finds; gives the mode."""

@@ -127,7 +127,11 @@ def warn(policy: Policy) -> None:
 def guard_restore(store: Store, audit: Audit, path: Path) -> None:
     """LG5: an answer that the audit remembers and the ledger does not means that the ledger is an older copy."""
     witness = last_taken(path, store.opened_at()) if store.mode() == "open" else None
-    if witness is not None and restored.is_older(store, witness):
+    if witness is None:
+        return
+    if restored.is_older(store, witness):
         restored.enter(store)
         audit.write("restored_ledger", time.time(), instance=witness.instance_id, serial=witness.serial, alarm=True)
         _log.warning("the ledger is older than the audit: newcomers need a grant until `hsm-verifier ledger mode open`")
+    else:  # it may become one while we run, before we have taken anything
+        store.remember(witness.instance_id, witness.serial, witness.owner)
