@@ -1,8 +1,9 @@
 """Knows how many requests have room, and when those who are turned away should come back (V1).
 
 If all came back after the same time, or whenever they like, most would be turned away again, and their handshakes would
-cost what others could have been served with. So each gets a booking: the next free moment, at the pace at which
-requests of its kind were done while others waited.
+cost what others could have been served with. So each gets a booking: the next moment that is free, at the pace at which
+requests of its kind are done while others wait. The pace is a guess after a start or a stall, and who was told by it
+comes when it was told; so bookings are counted by the second, and a better guess finds room between them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Callable
 from hsm_verifier.refusal import Refusal
 
 LONGEST = 60.0  # seconds; a flood of strangers must not book the next hour
-FIRST_PACE = 0.01  # seconds from one end to the next, until it was seen
+FIRST_PACE = 0.005  # seconds from one end to the next, until it was seen; who comes too late finds the place idle
+STALL = 1.0  # seconds that count at most: what takes longer tells of what was away, not of the pace
 SEEN = 128  # ends over which the pace is averaged: look-ups are answered by dozens
 TURNING_AWAY = 0.2  # of what serving costs: a handshake and a challenge, 1.2 ms of 6.2 (docs/performance.md)
 
@@ -70,7 +72,7 @@ class _Pace:
         if self._last is not None:
             then, before = self._last
             self._seen = min(self._seen + 1, SEEN)
-            self._took += (now - then - self._took) / self._seen
+            self._took += (min(now - then, STALL) - self._took) / self._seen
             self._turned_away += (turned_away - before - self._turned_away) / self._seen
         self._last = (now, turned_away)
 
@@ -80,16 +82,30 @@ class _Pace:
 
 
 class _Bookings:
-    """Of one kind of request."""
+    """Of one kind of request: how many were told to come back in which second."""
 
     def __init__(self) -> None:
         self.pace = _Pace()
-        self._next = 0.0
+        self._told: dict[int, int] = {}  # by second of the clock
 
     def book(self, now: float, ahead: float) -> float:
         """Give the seconds until there will be room for one more; `ahead` those that all who wait will take."""
-        # However many wait, there is time left to be told different moments.
-        self._next = max(self._next, now + min(ahead, LONGEST / 2)) + self.pace.seconds
-        if self._next > now + LONGEST:
-            self._next = now + LONGEST / 2
-        return self._next - now
+        seconds = range(int(now), int(now + LONGEST))
+        for past in [one for one in self._told if one < seconds.start]:
+            del self._told[past]
+        free = self._free(now, ahead, seconds)
+        self._told[int(free)] = self._told.get(int(free), 0) + 1
+        return free - now
+
+    def _free(self, now: float, ahead: float, seconds: range) -> float:
+        """Give the first moment by which all is done that was there or will have come."""
+        begin, work, pace = now, ahead, self.pace.seconds
+        for second in seconds:
+            end = second + 1.0
+            work += self._told.get(second, 0) * pace * (end - begin)
+            if begin + work < end:
+                return begin + work
+            work -= end - begin
+            begin = end
+        # Nobody knows that far ahead; but not all should come in the same second.
+        return min(seconds[len(seconds) // 2 :], key=lambda one: self._told.get(one, 0)) + now % 1
