@@ -45,7 +45,7 @@ CALLED_FOR = {
     "a forged already_enrolled, then the true verifier": (
         "test_r1_a_forged_refusal_delays_and_the_true_verifier_still_serves"
     ),
-    "hold causes no failover": "test_later_is_waited_for_at_the_same_verifier_as_long_as_it_asks",
+    "hold causes no failover": "test_r2_nobody_else_is_asked_before_the_wait_that_a_verifier_asked_for",
     "Retry-After of 10^9": "test_r3_a_retry_after_of_thirty_years_is_cut_to_fifteen_minutes",
     "forged current": "test_a12_a_forged_current_does_not_keep_an_instance_from_its_rotation",
     "old answer replayed": "test_a3_an_answer_to_another_request_is_refused",

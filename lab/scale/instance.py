@@ -54,9 +54,7 @@ class Life:
     ) -> None:
         """Be launched, not booted."""
         self._simulation, self._asker, self._network, self._rng, self._tools = simulation, asker, network, rng, tools
-        order = list(range(len(verifiers)))
-        rng.shuffle(order)  # DNS turns the list of addresses
-        self._verifiers = {f"https://vp{number}": verifiers[number] for number in order}
+        self._verifiers = {f"https://vp{number}": one for number, one in enumerate(verifiers)}
         self.began = 0.0
         self.enrolled: float | None = None
         self.done: float | None = None

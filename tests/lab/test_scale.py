@@ -118,7 +118,8 @@ def test_calls_follow_the_time_a_fleet_takes_and_not_its_size() -> None:
 
 
 def test_crashes_storms_and_lost_replies_strand_nobody_and_serve_nobody_twice() -> None:
-    found = outcome(troubled(replace(PLAIN, spread=10.0)))
+    trouble = troubled(replace(PLAIN, spread=10.0))
+    found = outcome(replace(trouble, network=replace(trouble.network, lost=0.1)))
     assert not wrong(found)
     sealed_again = found.decisions.get("enrolment answered again", 0)
     assert sealed_again > 0, found.decisions  # a lost answer is asked for again and sealed to the same owner

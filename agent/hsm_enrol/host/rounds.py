@@ -45,8 +45,8 @@ class Rounds:
         sleep: Callable[[float], None],
         on_wait: Callable[[str, float], None] | None,
     ) -> None:
-        """Begin with the first of `urls`."""
-        self._urls = urls
+        """Draw in which order `urls` are asked: else a fleet that starts at once asks the first and spares the rest."""
+        self._urls = tuple(rng.sample(urls, len(urls)))
         self._deadline = deadline
         self._rng = rng
         self._sleep = sleep
@@ -54,6 +54,7 @@ class Rounds:
         self._left_at_once = MOST_AT_ONCE
         self.url = ""
         """The verifier that answered last, "" before: whoever hears an answer sets it, and it is asked first."""
+        self._drawn = ""  # who is asked first instead, because the last answer was "later"
 
     def persist(self, act: Act[T], *, seconds: float | None = None) -> T:
         """Do `act` with one verifier after the other until it works or the run's deadline, or `seconds`, is over.
@@ -79,9 +80,10 @@ class Rounds:
         return found
 
     def _round(self, act: Act[T], deadline: Deadline) -> T:
-        """Ask each in turn, beginning with the one that answered last, until one answers (R2)."""
+        """Ask each in turn, beginning with the one that answered last or the one that was drawn, until one answers."""
+        order, self._drawn = self._order(), ""
         worst: EnrolError | None = None  # not the exception: its traceback would keep alive what is asked for next
-        for url in self._order():
+        for url in order:
             if worst is not None and deadline.expired:
                 break
             try:
@@ -92,22 +94,28 @@ class Rounds:
         raise Unanswered(worst) if worst is not None else TypeError("no verifier to ask")
 
     def _insist(self, act: Act[T], url: str, deadline: Deadline) -> T:
-        """Ask one; again at once when it says so, three times a run, then "now" means later (R3)."""
+        """Ask one; again at once when it says so, three times a run, then "now" means later (R3).
+
+        Who said "later" may be busier than the others: whom to ask first after that is drawn among all.
+        """
         while True:
             try:
                 return act(url, deadline)
-            except AtOnce:
-                if self._left_at_once == 0:
-                    raise
-                self._left_at_once -= 1
+            except Later as said:
+                if isinstance(said, AtOnce) and self._left_at_once:
+                    self._left_at_once -= 1
+                    continue
+                self._drawn = self._rng.choice(self._urls)
+                raise
 
     @property
     def first(self) -> str:
-        """The verifier that is asked first: the one that answered last, else the settings' first."""
+        """The verifier that is asked first."""
         return self._order()[0]
 
     def _order(self) -> tuple[str, ...]:
-        first = self._urls.index(self.url) if self.url else 0
+        wanted = self._drawn or self.url
+        first = self._urls.index(wanted) if wanted else 0
         return self._urls[first:] + self._urls[:first]
 
     def _tell_wait(self, failure: BaseException, seconds: float) -> None:
