@@ -122,6 +122,24 @@ def test_o6_the_same_with_a_grant(
     assert (state(store), owner(store)) == (after, owner_after)
 
 
+def test_lg5_what_is_repeated_is_what_an_older_copy_may_know(store: Store) -> None:
+    newer = replace(AGAIN, serial=AGAIN.serial + 1)
+    told: list[tuple[str, bool]] = []
+    desk.make_grant(store, INSTANCE, count=3, seconds=3600, reason="rebuilt", owner=None)
+    for wanted in (CLAIM, AGAIN, ANOTHER, AGAIN, newer, replace(ANOTHER, serial=newer.serial)):
+        found = take(store, wanted, lambda state, _trial: state.encode())
+        assert isinstance(found, Taken)
+        told.append((found.how, found.repeated))
+    assert told == [
+        ("new", False),
+        ("again", True),
+        ("granted", False),  # another key
+        ("granted", True),  # the first one's again
+        ("next", False),
+        ("granted", True),
+    ]
+
+
 def test_o6_a_grant_is_not_used_by_a_request_that_needs_none(store: Store) -> None:
     to_taken(store)
     desk.make_grant(store, INSTANCE, count=1, seconds=3600, reason="rebuilt", owner=None)

@@ -83,6 +83,30 @@ def test_a_running_verifier_finds_out_when_its_database_is_replaced_by_a_backup(
     served.close()
 
 
+@pytest.mark.parametrize("by_audit", [False, True])
+def test_a_grant_that_gives_a_key_what_it_had_before_proves_nothing(
+    served: Store, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, by_audit: bool
+) -> None:
+    monkeypatch.setattr(engines, "FRESH", 0.0)
+    receipts.note(served, installed(claim(1)))
+    audit = Audit(tmp_path / "audit.jsonl")
+    backup = postgres.dump(tmp_path.name)
+    assert ask(served, claim(2)) == "new"
+    note_answer(audit, 2, "new")
+    desk.make_grant(served, claim(1).instance_id, count=1, seconds=60, reason="rebuilt", owner=None)
+    found = take(served, claim(1), lambda state, _trial: state.encode())
+    assert isinstance(found, Taken)
+    assert (found.how, found.repeated) == ("granted", True)
+    note_answer(audit, 1, "granted", repeated=True)
+    asked = Store(served.url.render_as_string()) if by_audit else served
+    if by_audit:
+        guard_restore(asked, audit, tmp_path / "audit.jsonl")
+    postgres.restore(tmp_path.name, backup)
+    assert ask(asked, claim(2, "thief")) == "busy LG5 ledger_is_an_older_copy!"
+    asked.close()
+    served.close()
+
+
 def test_one_that_has_answered_nobody_since_its_start_knows_it_by_the_audit(
     served: Store, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,13 +126,26 @@ def test_one_that_has_answered_nobody_since_its_start_knows_it_by_the_audit(
     served.close()
 
 
-def note_answer(audit: Audit, number: int, how: str) -> None:
+def installed(wanted: Claim, pin: str = "unused") -> Note:
+    return Note(
+        instance_id=wanted.instance_id,
+        owner=wanted.owner,
+        serial=SERIAL,
+        nonce=wanted.nonce,
+        result="installed",
+        code=None,
+        pin=pin,
+    )
+
+
+def note_answer(audit: Audit, number: int, how: str, *, repeated: bool | None = None) -> None:
     """Write the audit's line of an answer, as the service does."""
     audit.write(
         "enrolment",
         time.time(),
         outcome="answered",
         how=how,
+        repeated=repeated,
         instance=claim(number).instance_id,
         owner=claim(number).owner,
         serial=SERIAL,
@@ -120,16 +157,7 @@ def test_what_a_backup_must_not_bring_back(served: Store) -> None:
     desk.make_grant(served, claim(1).instance_id, count=1, seconds=3600, reason="rebuilt", owner=None)
     first = replace(claim(3), gate=GATE)
     assert ask(served, first) == "new"
-    told = Note(
-        instance_id=first.instance_id,
-        owner=first.owner,
-        serial=SERIAL,
-        nonce=first.nonce,
-        result="installed",
-        code=None,
-        pin="accepted",
-    )
-    assert "proven" in receipts.note(served, told).effect
+    assert "proven" in receipts.note(served, installed(first, "accepted")).effect
     restored.enter(served)
     assert ask(served, claim(1, "thief")).startswith("already_enrolled")
     assert [line.state for line in desk.list_gates(served)] == ["UNPROVEN"]

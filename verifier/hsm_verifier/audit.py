@@ -21,10 +21,11 @@ from pathlib import Path
 
 from hsm_verifier.chain import CUT_OFF, Head, head_of, head_path
 from hsm_verifier.chain import noted as noted_head
-from hsm_verifier.witness import TAKING, Witness
+from hsm_verifier.witness import Witness
 
 _TAIL = 65536
 _RECENT = 8 * 1024 * 1024
+_TAKING = frozenset({"new", "next", "granted", "relaunched"})  # ledger.take.Taken.how
 
 Fact = str | int | float | bool | None | list[str] | Mapping[str, "Fact"]
 
@@ -136,7 +137,7 @@ def last_taken(path: Path, since: float) -> Witness | None:
     for line in reversed(lines):
         with contextlib.suppress(ValueError):
             record = json.loads(line)
-            if record.get("event") == "enrolment" and record.get("how") in TAKING:
+            if record.get("event") == "enrolment" and record.get("how") in _TAKING and not record.get("repeated"):
                 witness = Witness(
                     instance_id=str(record["instance"]), serial=int(record["serial"]), owner=str(record["owner"])
                 )

@@ -189,9 +189,9 @@ def answer_claim(case: Case, claim: Claim, world: World, trail: Trail) -> bytes:
         case Held(halted=halted, alarm=alarm):
             word = "V13 halted" if halted else "V13 hold"
             raise Refusal("hold", word, retry_after=world.rng.uniform(*HOLD), alarm=alarm)
-        case Taken(answer=answer, how=how, trial=trial, alarm=alarm):
+        case Taken(answer=answer, how=how, repeated=repeated, trial=trial, alarm=alarm):
             trail.alarm |= alarm
-            trail.facts |= {"how": how, "trial": trial or None}
+            trail.facts |= {"how": how, "repeated": repeated or None, "trial": trial or None}
             return answer
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TAKING = frozenset({"new", "next", "granted", "relaunched"})
-"""What `ledger.take.Taken.how` says when something was taken: an older copy knows all others' answers too."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:

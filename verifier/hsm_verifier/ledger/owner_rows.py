@@ -28,11 +28,14 @@ _KEEP_KEY = Statement(
 )
 
 
-def bind_key(tx: Connection, claim: Claim) -> None:
-    """LG4: this key is this instance's, now and for ever, or it is a copy."""
+def bind_key(tx: Connection, claim: Claim) -> bool:
+    """LG4: this key is this instance's, now and for ever, or it is a copy. Tells whether it was unknown until now."""
     pair = {"owner": claim.owner, "instance": claim.instance_id}
-    if not _BIND_KEY.count(tx, **pair) and not _KEEP_KEY.count(tx, **pair):
+    if _BIND_KEY.count(tx, **pair):
+        return True
+    if not _KEEP_KEY.count(tx, **pair):
         raise Refusal("not_admitted", "LG4 key_of_another_instance", alarm=True)
+    return False
 
 
 _NEW_INSTANCE = {
