@@ -84,7 +84,7 @@ def test_a_running_verifier_finds_out_when_its_database_is_replaced_by_a_backup(
 
 
 @pytest.mark.parametrize("by_audit", [False, True])
-def test_a_grant_that_gives_a_key_what_it_had_before_proves_nothing(
+def test_lg5_a_grant_that_gives_a_key_what_it_had_before_proves_nothing(
     served: Store, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, by_audit: bool
 ) -> None:
     monkeypatch.setattr(engines, "FRESH", 0.0)
