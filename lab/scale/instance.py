@@ -61,7 +61,6 @@ class Life:
         self.runs = 0
         self.waits: Counter[str] = Counter()
         self._line: tuple[str, int] | None = None  # the connection that is open: to which process
-        self._spoken = 0.0  # when it was used last
 
     def live(self) -> None:
         """Run the agent until it is through."""
@@ -76,6 +75,8 @@ class Life:
                 self.done = self._simulation.now
             except EnrolError:
                 self._simulation.sleep(AGAIN)
+            finally:
+                self._hang_up()
 
     def _join(self, rounds: Rounds) -> None:
         request, body = rounds.persist(lambda url, *_: self._enrol(rounds, url))
@@ -86,7 +87,7 @@ class Life:
         self._request, self._serial = request, answer.serial
         if answer.trial:
             self._tell(rounds, "trying", "untried")
-        self._simulation.sleep(self._tools)
+        self._sleep(self._tools)
 
     def _tell(self, rounds: Rounds, result: str, pin: str) -> None:
         body = self._asker.receipt(self._request, self._serial, result, pin)
@@ -113,10 +114,10 @@ class Life:
         """Give the verifier, by the connection that is open, or by a new one."""
         verifier = self._verifiers[url]
         line = (url, verifier.starts)
-        if self._line != line or self._simulation.now - self._spoken > KEEP_ALIVE:
-            self._line = None
+        if self._line != line:
+            self._hang_up()
             self._carry(url, verifier.connect, may_be_lost=False)
-            self._line = (url, verifier.starts)
+            self._line = line
         return verifier
 
     def _carry(self, url: str, exchange: Callable[[], T], *, may_be_lost: bool = True) -> T:
@@ -128,13 +129,12 @@ class Life:
         try:
             reply = exchange()
         except Lost:
-            self._line = None
+            self._hang_up()
             raise Unanswered(VerifierUnreachable(url=url, error="connection lost")) from None
         simulation.sleep(self._rng.uniform(network.least, network.most))
-        self._spoken = simulation.now
         if may_be_lost and self._rng.random() < network.lost:
-            self._line = None
             simulation.sleep(network.patience)
+            self._hang_up()
             raise Unanswered(VerifierUnreachable(url=url, error="timed out"))
         return reply
 
@@ -142,7 +142,7 @@ class Life:
         """Give the body, or raise what a problem means, as the courier does."""
         rounds.url = url
         if reply.close:
-            self._line = None
+            self._hang_up()
         if reply.status == wanted:
             return reply.body
         if reply.kind != PROBLEM_TYPE:
@@ -161,9 +161,21 @@ class Life:
             tuple(self._verifiers),
             deadline=Deadline(DEADLINE, self._simulation.monotonic),
             rng=self._rng,
-            sleep=self._simulation.sleep,
+            sleep=self._sleep,
             on_wait=self._note_wait,
         )
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            url, start = self._line
+            self._verifiers[url].hang_up(start)
+            self._line = None
+
+    def _sleep(self, seconds: float) -> None:
+        """Let time pass; the verifier closes the connection meanwhile if it is too long."""
+        if seconds > KEEP_ALIVE:
+            self._simulation.at(self._simulation.now + KEEP_ALIVE, self._hang_up)
+        self._simulation.sleep(seconds)
 
     def _note_wait(self, why: str, _seconds: float) -> None:
         self.waits[why.partition(" (decision")[0].removeprefix("the verifier asks to come back later: ")] += 1

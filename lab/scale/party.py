@@ -31,7 +31,7 @@ from hsm_verifier.limits import Buckets
 from hsm_verifier.nonce import Nonces
 from hsm_verifier.policy_file import load_policy
 from hsm_verifier.refusal import Refusal
-from hsm_verifier.room import Room
+from hsm_verifier.room import PATIENCE, Room
 from hsm_verifier.service import Reply, Service
 from hsm_verifier.vault import Vault
 from hsm_verifier.world import World
@@ -131,16 +131,18 @@ class Verifier:
         naive: bool,
         workers: int,
         queue: int,
+        connections: int,
         cores: int,
         costs: Costs,
     ) -> None:
         """Begin up."""
         self._simulation, self._ledger, self._cloud, self._rng = simulation, ledger, cloud, rng
-        self._naive, self._costs, self._size = naive, costs, (workers, queue)
+        self._naive, self._costs, self._size, self._connections = naive, costs, (workers, queue), connections
         self.cpu = Cpu(simulation, cores)
         self.audit = CountingAudit()
         self.peak_queue = 0
         self.refused_at_the_door = 0
+        self.closed_unheard = 0
         self.starts = 0
         self._handling: set[greenlet] = set()
         self._up()
@@ -153,8 +155,17 @@ class Verifier:
         self._simulation.at(self._simulation.now + down, self._up)
 
     def connect(self) -> None:
-        """Shake hands. Raises Lost."""
+        """Shake hands, unless there are too many connections (V1): that costs next to nothing. Raises Lost."""
+        if self.is_up and self._open >= self._connections:
+            self.closed_unheard += 1
+            raise Lost
+        self._open += 1
         self._handle(lambda: self.cpu.work(self._costs.connection))
+
+    def hang_up(self, start: int) -> None:
+        """End a connection that was made when the process had this number."""
+        if start == self.starts:
+            self._open -= 1
 
     def challenge(self) -> Reply:
         """Answer `GET /v1/challenge`. Raises Lost."""
@@ -180,14 +191,14 @@ class Verifier:
             self.refused_at_the_door += 1
             return self._service.refuse(event_name, SOURCE, refusal)
         self.peak_queue = max(self.peak_queue, self._room.waiting)
+        if not self._seats.take(PATIENCE):
+            self.refused_at_the_door += 1
+            return self._service.refuse(event_name, SOURCE, self._room.give_up(event_name))
         try:
-            self._seats.take()
-            try:
-                self.cpu.work(cost)
-                return work(body, SOURCE)
-            finally:
-                self._seats.leave()
+            self.cpu.work(cost)
+            return work(body, SOURCE)
         finally:
+            self._seats.leave()
             self._room.leave(event_name)
 
     def _handle(self, work: Callable[[], T]) -> T:
@@ -215,6 +226,7 @@ class Verifier:
         simulation, ledger = self._simulation, self._ledger
         self._seats = Seats(simulation, self._size[0])
         self._room = Room(*self._size, simulation.monotonic)
+        self._open = 0
         inventory = (
             OneCallEach(self._cloud)
             if self._naive

@@ -81,6 +81,7 @@ def set_up(scenario: Scenario, folder: Path) -> Stage:
             naive=scenario.naive,
             workers=scenario.workers,
             queue=scenario.queue,
+            connections=scenario.connections,
             cores=scenario.cores,
             costs=scenario.costs,
         )

@@ -25,7 +25,8 @@ class Scenario:
     verifiers: int = 2
     cores: int = 1
     workers: int = 128
-    queue: int = 512
+    queue: int = 1024
+    connections: int = 2048
     naive: bool = False
     proven: bool = True
     kem: str = KEMS[0]

@@ -109,7 +109,8 @@ class Bell:
         if not self._is_set:
             self._waiting = getcurrent()
             turn = self._turn = self._turn + 1
-            self._simulation.at(self._simulation.now + timeout, lambda: self._wake(turn))
+            if timeout < float("inf"):
+                self._simulation.at(self._simulation.now + timeout, lambda: self._wake(turn))
             self._simulation.pause()
         return self._is_set
 
@@ -143,21 +144,26 @@ class Seats:
         """Begin empty."""
         self._simulation = simulation
         self._left = count
-        self._waiting: deque[greenlet] = deque()
+        self._waiting: deque[tuple[greenlet, Bell]] = deque()
 
-    def take(self) -> None:
-        """Wait for a seat."""
+    def take(self, patience: float = float("inf")) -> bool:
+        """Wait for a seat; False when there was none within `patience` seconds."""
         if self._left:
             self._left -= 1
-            return
-        self._waiting.append(getcurrent())
-        self._simulation.pause()
+            return True
+        bell = self._simulation.bell()
+        here = (getcurrent(), bell)
+        self._waiting.append(here)
+        if not bell.wait(patience):
+            self._waiting.remove(here)
+            return False
+        return True
 
     def leave(self) -> None:
         """Give the seat to who waits longest."""
         while self._waiting:
-            following = self._waiting.popleft()
-            if not following.dead:
-                self._simulation.resume(following)
+            task, bell = self._waiting.popleft()
+            if not task.dead:
+                bell.set()
                 return
         self._left += 1

@@ -15,7 +15,7 @@ from typing import Any
 from hsm_enrol.wire.messages import ASSERTION_TYPE, MAX_ASSERTION, RECEIPT_TYPE
 from hsm_verifier.limits import Sources, client_of, networks
 from hsm_verifier.refusal import Refusal
-from hsm_verifier.room import Room
+from hsm_verifier.room import PATIENCE, Room
 from hsm_verifier.service import Reply, Service
 from hsm_verifier.settings import ServerSettings
 from hsm_verifier.turns import take_turn
@@ -40,13 +40,18 @@ class Turns:
         self._room = Room(count, queue, time.monotonic)
 
     async def run(self, event: str, work: Callable[[bytes, str], Reply], body: bytes, source: str) -> Reply:
-        """Give work's reply. Raises Refusal `busy` (503) when the queue is full."""
+        """Give work's reply. Raises Refusal `busy` (503) when the queue is full, or as slow as an asker's patience."""
         self._room.enter(event)
         try:
-            # The room is given back when the work ends, not when the asker loses patience: uvicorn lets a task end.
-            async with self._seats:
-                return await take_turn(lambda: work(body, source))
+            async with asyncio.timeout(PATIENCE):
+                await self._seats.acquire()
+        except TimeoutError:
+            raise self._room.give_up(event) from None
+        # The room is given back when the work ends, not when the asker loses patience: uvicorn lets a task end.
+        try:
+            return await take_turn(lambda: work(body, source))
         finally:
+            self._seats.release()
             self._room.leave(event)
 
 

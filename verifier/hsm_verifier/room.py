@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from hsm_verifier.refusal import Refusal
 
+PATIENCE = 10.0  # seconds that one waits inside; an asker gives up after 30 and would be served in vain
 LONGEST = 60.0  # seconds; a flood of strangers must not book the next hour
 FIRST_PACE = 0.005  # seconds from one end to the next, until it was seen; who comes too late finds the place idle
 STALL = 1.0  # seconds that count at most: what takes longer tells of what was away, not of the pace
@@ -40,12 +41,20 @@ class Room:
         """Take room. Raises Refusal `busy` (503), with the time to come back, when there is none."""
         if self._inside >= self._most:
             self._turned_away += 1
-            wait = self._bookings[kind].book(self._clock(), self.waiting * self._pace.seconds)
-            raise Refusal("busy", "V1 queue_full", status=503, retry_after=wait)
+            raise self._later(kind, "queue_full")
         self._inside += 1
 
+    def give_up(self, kind: str) -> Refusal:
+        """Give it back after PATIENCE in which nobody ended; gives `busy` with the time to come back."""
+        self._inside -= 1
+        return self._later(kind, "queue_slow")
+
+    def _later(self, kind: str, why: str) -> Refusal:
+        wait = self._bookings[kind].book(self._clock(), self.waiting * self._pace.seconds)
+        return Refusal("busy", f"V1 {why}", status=503, retry_after=wait)
+
     def leave(self, kind: str) -> None:
-        """Give it back."""
+        """Give it back when it was served."""
         self._inside -= 1
         now = self._clock()
         self._pace.note(now, self._turned_away)
