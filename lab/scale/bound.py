@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lab.scale.scenario import Scenario
 
 
-def bound(scenario: Scenario, visible: list[float], share: float) -> tuple[float, str]:
-    """Give the earliest moment by which `share` of the fleet can be served, whoever serves it, and what sets it.
+def bound(scenario: Scenario, born: Sequence[tuple[float, float]], share: float) -> tuple[float, str]:
+    """Give the earliest moment by which `share` of the fleet can have its answer, whoever gives it, and what sets it.
 
-    Each limit alone, as if all others were infinite and nothing were ever retried: when EC2 shows the instances
-    (`visible`), the verifiers' CPU, STS's quota, DescribeInstances with 200 instances a call.
+    Each limit alone, as if all others were infinite and nothing were ever retried: when instances start and when EC2
+    shows them (`born`), the verifiers' CPU, STS's quota, DescribeInstances with 200 instances a call. Receipts are no
+    part of it: a verifier could leave them until everybody has an answer.
     """
     count = scenario.instances * share
     sts, describe = scenario.quotas.sts, scenario.quotas.describe
+    back = scenario.network.least
+    whole = 0.02 + 0.06 + 6 * back  # STS, EC2 and three exchanges at their quickest
     limits = {
-        "arrival and visibility": moment(sorted(visible), scenario.instances, share),
-        "verifiers' CPU": count * scenario.costs.whole / (scenario.verifiers * scenario.cores),
-        "STS quota": (count - sts[0]) / sts[1],
-        "DescribeInstances quota": (count / 200 - describe[0]) / describe[1],
+        "arrival and visibility": moment(
+            sorted(max(start + whole, shown + back) for start, shown in born), scenario.instances, share
+        ),
+        "verifiers' CPU": count * scenario.costs.answered / (scenario.verifiers * scenario.cores) + back,
+        "STS quota": (count - sts[0]) / sts[1] + back,
+        "DescribeInstances quota": (count / 200 - describe[0]) / describe[1] + back,
     }
-    least = 0.02 + 0.06 + 8 * scenario.network.least  # STS, EC2 and four exchanges at their quickest
     by = max(limits, key=lambda name: limits[name])
-    return limits[by] + least, by
+    return limits[by], by
 
 
 def bound_curve(scenario: Scenario, points: int = 40) -> list[tuple[float, float]]:
     """Give the lower bound as a curve, as it is known before: whom EC2 will show late is not."""
     shares = [number / points for number in range(points + 1)]
     arrivals = [scenario.spread * number / scenario.instances for number in range(scenario.instances)]
-    return [(bound(scenario, arrivals, share)[0], share * scenario.instances) for share in shares]
+    born = [(at, at) for at in arrivals]
+    return [(bound(scenario, born, share)[0], share * scenario.instances) for share in shares]
 
 
 def moment(times: list[float], count: int, share: float) -> float:

@@ -54,9 +54,14 @@ class Costs:
     receipt: float = 0.0013
 
     @property
+    def answered(self) -> float:
+        """What it takes until an instance has its answer."""
+        return self.connection + self.challenge + self.enrolment
+
+    @property
     def whole(self) -> float:
         """An enrolment with everything that belongs to it."""
-        return self.connection + self.challenge + self.enrolment + self.receipt
+        return self.answered + self.receipt
 
 
 class CountingAudit(Audit):

@@ -132,7 +132,7 @@ def tell(stage: Stage, lives: list[Life]) -> Outcome:
     """Count."""
     scenario, cloud = stage.scenario, stage.cloud
     times = sorted(life.enrolled for life in lives if life.enrolled is not None)
-    at_least, by = bound(scenario, [one.visible for one in cloud.born.values()], 0.99)
+    at_least, by = bound(scenario, [(one.launched, one.visible) for one in cloud.born.values()], 0.99)
     with stage.ledger.store.reading() as tx:
         owners = tx.execute(select(func.count(func.distinct(instances.c.owner)))).scalar_one()
         confirmed = tx.execute(select(func.count()).where(slots.c.state == "CONFIRMED")).scalar_one()

@@ -12,6 +12,8 @@ import pytest
 
 from lab import charts
 from lab.scale.__main__ import enrolled_chart, wrong
+from lab.scale.cloud import Weather
+from lab.scale.party import Costs
 from lab.scale.play import run
 from lab.scale.scenario import Outcome, Scenario, troubled
 from lab.scale.simulation import Cpu, Seats, Simulation
@@ -97,6 +99,13 @@ def test_a_fleet_is_served_near_the_lower_bound_and_nobody_twice() -> None:
     print(
         f"\n{SIZE} instances: t99 {found.t99:.1f} s, bound {found.bound99:.1f} s, {found.describes_each:.3f} calls each"
     )
+
+
+def test_nobody_is_quicker_than_the_lower_bound_where_receipts_come_last() -> None:
+    costs = Costs(connection=0.01, challenge=0.002, enrolment=0.037, receipt=0.013)
+    found = outcome(replace(PLAIN, tools=200.0, workers=2 * SIZE, spread=0.0, weather=Weather(late=0.0), costs=costs))
+    assert found.bound_by == "verifiers' CPU"
+    assert found.bound99 <= found.t99 <= 1.5 * found.bound99
 
 
 def test_one_seed_is_one_course_of_events() -> None:
