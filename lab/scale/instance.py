@@ -14,6 +14,7 @@ from hsm_enrol.host.exchange import Unanswered
 from hsm_enrol.host.heard import LATER, NOW
 from hsm_enrol.host.retry import Deadline
 from hsm_enrol.host.rounds import AtOnce, Later, Rounds
+from hsm_enrol.receipts import PATIENCE
 from hsm_enrol.wire.assertion import Assertion
 from hsm_enrol.wire.messages import PROBLEM_TYPE, Challenge, Problem
 from hsm_verifier.service import Reply
@@ -26,6 +27,7 @@ OK, NO_CONTENT = 200, 204
 DEADLINE = 600.0  # the agent's default
 KEEP_ALIVE = 5.0  # [server] keep_alive: the verifier closes what is idle for longer
 AGAIN = 60.0  # seconds after which the unit starts a run that ran out of time again
+REFRESH = 30 * 3600.0  # seconds: hsm-enrol-refresh.timer, daily and up to six hours later, tells what is still due
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ class Life:
         self.began = 0.0
         self.enrolled: float | None = None
         self.done: float | None = None
-        self.runs = 0
+        self.owed = 0  # times that a receipt was left to the refresh
         self.waits: Counter[str] = Counter()
         self._line: tuple[str, int] | None = None  # the connection that is open: to which process
 
@@ -66,17 +68,18 @@ class Life:
         """Run the agent until it is through."""
         self.began = self._simulation.now
         while self.done is None:
-            self.runs += 1
-            rounds = self._rounds()
+            rounds, joined = self._rounds(), False
             try:
                 if self.enrolled is None:
                     self._join(rounds)
-                self._tell(rounds, "installed", "accepted")
+                joined = True
+                self._tell(rounds, "installed", "accepted", seconds=PATIENCE)
                 self.done = self._simulation.now
             except EnrolError:
-                self._simulation.sleep(AGAIN)
-            finally:
-                self._hang_up()
+                self._hang_up()  # the process ends
+                self.owed += joined
+                self._simulation.sleep(self._rng.uniform(0.0, REFRESH) if joined else AGAIN)
+        self._hang_up()
 
     def _join(self, rounds: Rounds) -> None:
         request, body = rounds.persist(lambda url, *_: self._enrol(rounds, url))
@@ -89,7 +92,7 @@ class Life:
             self._tell(rounds, "trying", "untried")
         self._sleep(self._tools)
 
-    def _tell(self, rounds: Rounds, result: str, pin: str) -> None:
+    def _tell(self, rounds: Rounds, result: str, pin: str, *, seconds: float | None = None) -> None:
         body = self._asker.receipt(self._request, self._serial, result, pin)
 
         def hand_in(url: str, *_: Deadline) -> None:
@@ -97,7 +100,7 @@ class Life:
             reply = self._carry(url, lambda: verifier.receipt(body))
             self._heed(rounds, url, reply, NO_CONTENT)
 
-        rounds.persist(hand_in, seconds=DEADLINE)
+        rounds.persist(hand_in, seconds=seconds)
 
     def _enrol(self, rounds: Rounds, url: str) -> tuple[Assertion, bytes]:
         verifier = self._connect(url)

@@ -194,6 +194,7 @@ class Verifier:
             self._room.enter(event_name)
         except Refusal as refusal:
             self.refused_at_the_door += 1
+            self.cpu.work(self._costs.challenge)  # to read a request and to answer it costs as much as a challenge
             return self._service.refuse(event_name, SOURCE, refusal)
         self.peak_queue = max(self.peak_queue, self._room.waiting)
         if not self._seats.take(PATIENCE):

@@ -25,7 +25,7 @@ from lab.scale.party import AUDIENCE, Ledger, Verifier
 from lab.scale.scenario import Outcome, Scenario
 from lab.scale.simulation import Seats, Simulation
 
-END = 6 * 3600.0  # seconds; who has no bundle by then is stranded
+END = 48 * 3600.0  # seconds; who has not told by then that it has its bundle is stranded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +154,7 @@ def tell(stage: Stage, lives: list[Life]) -> Outcome:
         waits=dict(sum((life.waits for life in lives), Counter())),
         decisions=dict(sum((one.audit.counted for one in stage.verifiers), Counter())),
         refused_at_the_door=sum(one.refused_at_the_door for one in stage.verifiers),
+        receipts_by_refresh=sum(life.owed > 0 for life in lives),
         peak_queue=max(one.peak_queue for one in stage.verifiers),
         cpu=sum(one.cpu.used for one in stage.verifiers),
         events=stage.simulation.events,

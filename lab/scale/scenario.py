@@ -60,6 +60,7 @@ class Outcome:
     waits: dict[str, int]
     decisions: dict[str, int]
     refused_at_the_door: int
+    receipts_by_refresh: int
     peak_queue: int
     cpu: float
     events: int

@@ -13,6 +13,7 @@ import pytest
 from lab import charts
 from lab.scale.__main__ import enrolled_chart, wrong
 from lab.scale.cloud import Weather
+from lab.scale.instance import Network
 from lab.scale.party import Costs
 from lab.scale.play import run
 from lab.scale.scenario import Outcome, Scenario, troubled
@@ -106,6 +107,24 @@ def test_nobody_is_quicker_than_the_lower_bound_where_receipts_come_last() -> No
     found = outcome(replace(PLAIN, tools=200.0, workers=2 * SIZE, spread=0.0, weather=Weather(late=0.0), costs=costs))
     assert found.bound_by == "verifiers' CPU"
     assert found.bound99 <= found.t99 <= 1.5 * found.bound99
+
+
+def test_who_is_turned_away_costs_the_verifier_a_request() -> None:
+    costs = Costs(connection=0.0, challenge=0.001, enrolment=0.02, receipt=0.02)
+    found = outcome(replace(PLAIN, workers=2, queue=2, spread=0.0, weather=Weather(late=0.0), costs=costs))
+    assert not wrong(found)
+    assert found.refused_at_the_door > 0
+    # A challenge for each assertion, served or not, and a request for each that was turned away.
+    assert found.cpu > 0.04 * SIZE + 0.001 * (SIZE + found.refused_at_the_door) + 1e-6
+
+
+def test_a_receipt_that_nobody_takes_for_half_a_minute_is_left_to_the_refresh() -> None:
+    deaf = Network(storms=((3.0, 120.0),))
+    found = outcome(replace(PLAIN, spread=0.0, weather=Weather(late=0.0), network=deaf))
+    assert not wrong(found)
+    assert found.t100 < 3.0
+    assert found.receipts_by_refresh > 0
+    assert outcome(PLAIN).receipts_by_refresh == 0
 
 
 def test_one_seed_is_one_course_of_events() -> None:
