@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import threading
 import time
@@ -54,8 +55,27 @@ class Distance:
         far.close()
 
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while piece := source.recv(65536):
-                time.sleep(self._half)
-                sink.sendall(piece)
-            sink.shutdown(socket.SHUT_WR)
+        """Bring each piece half a round trip after it came; as on a wire, many are under way at the same time."""
+        under_way: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+        arriving = threading.Thread(target=arrive, args=(under_way, sink), daemon=True)
+        arriving.start()
+        piece = b"-"
+        while piece:
+            try:
+                piece = source.recv(65536)
+            except OSError:
+                piece = b""
+            under_way.put((time.monotonic() + self._half, piece))
+        arriving.join()
+
+
+def arrive(under_way: queue.SimpleQueue[tuple[float, bytes]], sink: socket.socket) -> None:
+    """Hand over what is under way when its moment has come; an empty piece is the end."""
+    with contextlib.suppress(OSError):
+        moment, piece = under_way.get()
+        while piece:
+            time.sleep(max(0.0, moment - time.monotonic()))
+            sink.sendall(piece)
+            moment, piece = under_way.get()
+        time.sleep(max(0.0, moment - time.monotonic()))
+        sink.shutdown(socket.SHUT_WR)

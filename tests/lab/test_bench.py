@@ -4,6 +4,8 @@ import contextlib
 import http.client
 import json
 import os
+import queue
+import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +21,7 @@ from lab.bench.contest import BARS, Bar, figures, ratio, table
 from lab.bench.contestants import plain_environment
 from lab.bench.cpu import used_by
 from lab.bench.disk import flush
-from lab.bench.distance import Distance
+from lab.bench.distance import Distance, arrive
 from lab.bench.generators import Plan
 from lab.bench.line import Broken, Line, context_of
 from lab.bench.place import Place, place
@@ -158,6 +160,21 @@ def test_a_distance_is_felt_in_both_directions_and_by_the_handshake(tmp_path: Pa
 
         ask(server.port)
         assert ask(door.port) >= 0.15  # TCP, TLS 1.3, the request: a round trip each
+
+
+def test_pieces_that_came_together_arrive_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+    came = time.monotonic()
+    for moment, piece in ((came, b"one "), (came, b"two"), (came, b"")):
+        under_way.put((moment, piece))
+    naps: list[float] = []
+    monkeypatch.setattr(time, "sleep", naps.append)
+    sink, client = socket.socketpair()
+    with sink, client:
+        arrive(under_way, sink)
+        assert client.recv(100) == b"one two"
+        assert client.recv(100) == b""
+    assert naps == [0.0, 0.0, 0.0]
 
 
 def test_a_connection_that_ends_early_is_broken_and_no_empty_reply(tmp_path: Path) -> None:
