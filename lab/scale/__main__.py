@@ -59,7 +59,9 @@ def wrong(one: Outcome) -> str:
     """Say which promise was broken, "" when none was."""
     if one.stranded:
         return "stranded"
-    return "" if one.owners == one.confirmed == one.instances else "served twice or not at all"
+    # What the verifiers answered as new is told by their audits: the ledger has one row an instance, whatever happened.
+    firsts = one.decisions.get("enrolment answered new", 0)
+    return "" if firsts == one.owners == one.confirmed == one.instances else "served twice or not at all"
 
 
 HEADING = (

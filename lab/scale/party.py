@@ -149,7 +149,7 @@ class Verifier:
         self.refused_at_the_door = 0
         self.closed_unheard = 0
         self.starts = 0
-        self._handling: set[greenlet] = set()
+        self._handling: dict[greenlet, None] = {}  # in their order: a set's is another in each process
         self._up()
 
     def crash(self, down: float) -> None:
@@ -218,10 +218,10 @@ class Verifier:
             try:
                 done.append(work())
             finally:
-                self._handling.discard(getcurrent())
+                self._handling.pop(getcurrent(), None)
                 bell.set()
 
-        self._handling.add(self._simulation.spawn(run))
+        self._handling[self._simulation.spawn(run)] = None
         bell.wait(3600.0)
         if not done:
             raise Lost

@@ -134,6 +134,13 @@ def test_one_seed_is_one_course_of_events() -> None:
     assert run(replace(PLAIN, seed=2)).enrolled_at != again.enrolled_at
 
 
+def test_one_seed_is_one_course_of_crashes_too() -> None:
+    crowded = Scenario(instances=4 * SIZE, spread=2.0, kem="p256", workers=16, queue=64, crashes=((1.0, 0, 2.0),))
+    again = run(crowded)
+    assert again.as_json() == outcome(crowded).as_json()
+    assert again.enrolled_at == outcome(crowded).enrolled_at
+
+
 def test_calls_follow_the_time_a_fleet_takes_and_not_its_size() -> None:
     small, large = outcome(replace(PLAIN, instances=SIZE // 4)), outcome(PLAIN)
     naive = outcome(replace(PLAIN, naive=True))
@@ -153,6 +160,14 @@ def test_crashes_storms_and_lost_replies_strand_nobody_and_serve_nobody_twice() 
     assert sealed_again > 0, found.decisions  # a lost answer is asked for again and sealed to the same owner
     assert found.decisions["enrolment answered new"] == SIZE
     assert found.throttled == {}
+
+
+def test_an_instance_that_is_new_twice_or_left_out_is_told() -> None:
+    found = outcome(PLAIN)
+    twice = {"enrolment answered new": SIZE + 1}
+    assert wrong(replace(found, decisions=found.decisions | twice)) == "served twice or not at all"
+    assert wrong(replace(found, confirmed=SIZE - 1)) == "served twice or not at all"
+    assert wrong(replace(found, stranded=1)) == "stranded"
 
 
 def test_a_new_pin_is_tried_by_one_instance_before_the_fleet_gets_it() -> None:
