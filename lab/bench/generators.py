@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -46,6 +47,11 @@ class Generator:
         stdin = _open(self._process.stdin)
         stdin.write("go\n")
         stdin.flush()
+
+    @property
+    def at_work(self) -> bool:
+        """Whether its figures are still to come."""
+        return not select.select([_open(self._process.stdout)], [], [], 0)[0]
 
     def result(self) -> dict[str, Any]:
         """Wait for its figures."""

@@ -31,7 +31,10 @@ WARM = 16  # enrolments before the clock starts: the PIN is proven, pools are op
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """One run. Latencies in milliseconds of a whole enrolment, CPU in milliseconds an enrolment."""
+    """One run. Latencies in milliseconds of a whole enrolment, CPU in milliseconds an enrolment.
+
+    `restarts` are those that began and ended under load; of a verifier that was restarted no CPU is known.
+    """
 
     clients: int
     connections: str
@@ -41,28 +44,26 @@ class Figures:
     p99: float
     answer_p50: float
     answer_p99: float
-    server_cpu: float
-    server_system: float
+    server_cpu: float | None
+    server_system: float | None
     generator_cpu: float
     aws_cpu: float
     server_peak_mib: float
     broken: dict[str, int]
+    restarts: int = 0
 
 
-def measure(
-    site: Verifier, aws: AwsApart, fleet: list[Facts], plan: Plan, meanwhile: Callable[[], None] | None = None
-) -> Figures:
-    """Enrol a fleet; `meanwhile` runs beside it. With restarts the server's CPU is only the last process's."""
+def measure(site: Verifier, aws: AwsApart, fleet: list[Facts], plan: Plan, restarts: int = 0) -> Figures:
+    """Enrol a fleet; the verifier is restarted so many times meanwhile, unless the load ends before."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=site.folder)))
         generators = [Generator(place, stack) for place in orders_of(folder, site, fleet, plan)]
         for one in generators:
             one.wait_ready()
-        server, played = site.used(), aws.used()
+        server, played, processes = site.used(), aws.used(), site.processes
         for one in generators:
             one.go()
-        if meanwhile:
-            meanwhile()
+        restarted = restart(site, restarts, lambda: all(one.at_work for one in generators))
         told = [one.result() for one in generators]
         server_after, played_after = site.used(), aws.used()
     whole = sorted(value for one in told for value in one["whole"])
@@ -70,7 +71,7 @@ def measure(
     count = len(whole)
     if sum(one["opened"] for one in told) != count or count != len(fleet):
         raise RuntimeError(f"{count} of {len(fleet)} were served")
-    each = 1e3 / count
+    each, known = 1e3 / count, site.processes is processes
     return Figures(
         clients=plan.clients,
         connections=plan.connections,
@@ -80,12 +81,13 @@ def measure(
         p99=percentile(whole, 0.99),
         answer_p50=statistics.median(answers),
         answer_p99=percentile(answers, 0.99),
-        server_cpu=(server_after.cpu - server.cpu) * each,
-        server_system=(server_after.system - server.system) * each,
+        server_cpu=(server_after.cpu - server.cpu) * each if known else None,
+        server_system=(server_after.system - server.system) * each if known else None,
         generator_cpu=sum(one["cpu"] for one in told) * each,
         aws_cpu=(played_after.cpu - played.cpu) * each,
         server_peak_mib=server_after.peak_mib,
         broken=dict(sum((Counter(one["broken"]) for one in told), Counter())),
+        restarts=restarted,
     )
 
 
@@ -94,16 +96,17 @@ def percentile(values: list[float], share: float) -> float:
     return values[min(len(values) - 1, int(len(values) * share))]
 
 
-def restarting(site: Verifier, times: int, between: float) -> Callable[[], None]:
-    """Give what restarts the verifier so many times, `between` seconds apart."""
-
-    def work() -> None:
-        for _ in range(times):
-            threading.Event().wait(between)
-            site.stop()
-            site.start()
-
-    return work
+def restart(site: Verifier, times: int, under_load: Callable[[], bool]) -> int:
+    """Restart the verifier so many times; tell how often the load lasted from a restart's beginning to its end."""
+    for done in range(times):
+        threading.Event().wait(RESTART_EVERY)
+        if not under_load():
+            return done
+        site.stop()
+        site.start()
+        if not under_load():
+            return done
+    return times
 
 
 HEADING = (
@@ -113,8 +116,8 @@ HEADING = (
 
 
 def line(one: Figures) -> str:
-    """Write one run as a line of the table; of a server that was restarted only its last process's CPU is known."""
-    cpu = f"{one.server_cpu:15.2f}" if one.server_cpu > 0 else f"{'restarted':>15}"
+    """Write one run as a line of the table."""
+    cpu = f"{one.server_cpu:15.2f}" if one.server_cpu is not None else f"{'restarted':>15}"
     return (
         f"{one.clients:7} {one.connections:11} {one.per_second:5.0f} {one.p50:7.1f} {one.p99:7.1f} "
         f"{cpu} {one.generator_cpu:6.2f} {one.aws_cpu:5.2f} {one.server_peak_mib:5.0f}"
@@ -157,8 +160,9 @@ def main() -> None:
                 print(line(found[-1]), flush=True)
             if args.restarts:
                 plan = Plan(clients=16, processes=args.processes)
-                found.append(measure(site, aws, list(fleet), plan, restarting(site, args.restarts, RESTART_EVERY)))
-                print(f"{line(found[-1])}\n{'':7} {args.restarts} restarts, all {found[-1].enrolled} were served")
+                last = measure(site, aws, list(fleet), plan, args.restarts)
+                found.append(last)
+                print(f"{line(last)}\n{'':7} {last.restarts} restarts under load, all {last.enrolled} were served")
         if database is None:  # what lies in PostgreSQL is not weighed
             print(share(empty, Weight.of(place), aws.counted, WARM + sum(one.enrolled for one in found)).line())
     if args.out:
@@ -183,7 +187,7 @@ def chart(found: list[Figures]) -> str:
             note=f"ms; {one.per_second:.0f}/s",
         )
         for one in found
-        if one.server_cpu > 0
+        if one.server_cpu is not None and one.server_system is not None
     ]
     return charts.bars("CPU of one enrolment over TLS with durable commits", rows, unit="milliseconds")
 

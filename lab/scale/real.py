@@ -57,6 +57,8 @@ def simulated(instances: int, clients: int, real: Figures) -> tuple[float, int]:
 
     A load generator's clients are a closed circle; here each instance starts when a client would have taken it up.
     """
+    if real.server_cpu is None:
+        raise ValueError("of a verifier that was restarted no CPU is known")
     whole = real.server_cpu / 1e3
     share = Costs()
     costs = Costs(

@@ -27,7 +27,7 @@ from lab.bench.line import Broken, Line, context_of
 from lab.bench.place import Place, place
 from lab.bench.process import Cost, Failed, Runner
 from lab.bench.site import aws_apart, verifier
-from lab.bench.throughput import measure, percentile
+from lab.bench.throughput import measure, percentile, restart
 from lab.postgres import Postgres
 
 # docs/performance.md: what a run with nothing to do must not import, because each costs more than the whole answer.
@@ -215,6 +215,19 @@ def test_the_cpu_of_a_running_process_is_read_from_proc() -> None:
     after = used_by(os.getpid())
     assert 0.08 <= after.cpu - before.cpu <= 1.0
     assert after.peak_mib > 10
+
+
+def test_a_restart_after_the_load_is_none_and_cpu_of_two_processes_is_never_compared(tmp_path: Path) -> None:
+    with aws_apart(tmp_path / "aws", 2) as aws, verifier(tmp_path / "vp", aws) as site:
+        fleet, process = aws.fleet(), site.processes[0]
+        over = measure(site, aws, fleet[:1], Plan(clients=1), restarts=2)  # one enrolment ends before the first
+        assert (over.restarts, over.enrolled) == (0, 1)
+        assert site.processes == [process]
+        assert over.server_cpu is not None
+        load = iter([True, True, True, False])
+        assert restart(site, 5, lambda: next(load)) == 1  # when the second ended, nobody asked any more
+        assert site.processes != [process]
+        assert measure(site, aws, fleet[1:], Plan(clients=1)).enrolled == 1
 
 
 def test_the_load_test_runs_on_a_durable_postgresql_too(tmp_path: Path) -> None:
