@@ -25,7 +25,7 @@ from lab.bench.classic import Classic
 from lab.bench.contestants import Contestant
 from lab.bench.disk import flush
 from lab.bench.place import place
-from lab.bench.process import Cost, Runner
+from lab.bench.process import Cost, Failed, Runner
 
 ENROL, FAR, STANDINS, IDLE = "enrol", "enrol, far", "enrol, tool stand-ins", "enrol, nothing to do"
 SHELL, TUNED, SHELL_FAR, SHELL_IDLE = "shell as written", "shell, tuned", "shell as written, far", "shell, idle check"
@@ -107,6 +107,8 @@ def compete(everybody: Sequence[Contestant], rounds: int, runner: Runner) -> dic
             one.prepare()
             cost = runner.run(one.argv, one.environment)
             one.check()
+            if one.says not in runner.said:
+                raise Failed(f"{one.name} did not say {one.says!r}")
             if number:
                 found[one.name].append(cost)
         print(f"\rround {number} of {rounds}", end="", file=sys.stderr, flush=True)

@@ -49,13 +49,17 @@ template {{
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contestant:
-    """One who runs. `prepare` puts the world back before each run, `check` raises Failed unless the job was done."""
+    """One who runs. `prepare` puts the world back before each run, `check` raises Failed unless the job was done.
+
+    `says` is what its output must hold, of one whose job leaves nothing else.
+    """
 
     name: str
     argv: Sequence[str]
     environment: Mapping[str, str]
     prepare: Callable[[], None] = lambda: None
     check: Callable[[], None] = lambda: None
+    says: str = ""
 
 
 def plain_environment(**more: str) -> dict[str, str]:
@@ -74,7 +78,9 @@ def agent_idle(at: Place, name: str) -> Contestant:
     """Give a later boot by the agent; it is joined here, once."""
     at.first_boot()
     subprocess.run(at.enrol(), env=plain_environment(), check=True, capture_output=True, timeout=60)
-    return Contestant(name=name, argv=at.enrol(), environment=plain_environment(), check=at.check_joined)
+    return Contestant(
+        name=name, argv=at.enrol(), environment=plain_environment(), check=at.check_joined, says="nothing to do"
+    )
 
 
 def shell(at: Place, server: Classic, name: str, script: str, stack: contextlib.ExitStack, *, far: bool) -> Contestant:
@@ -104,12 +110,14 @@ def shell_idle(at: Place, joins: Contestant, name: str) -> Contestant:
     """Give a later boot by the script; it joins here, once."""
     at.first_boot()
     subprocess.run(joins.argv, env=dict(joins.environment), check=True, capture_output=True, timeout=60)
-    return Contestant(name=name, argv=["/bin/sh", str(SHELL / "idle.sh")], environment=joins.environment)
+    return Contestant(
+        name=name, argv=["/bin/sh", str(SHELL / "idle.sh")], environment=joins.environment, says="nothing to do"
+    )
 
 
 def aws(environment: Mapping[str, str], name: str) -> Contestant:
     """Give `aws secretsmanager get-secret-value`."""
-    return Contestant(name=name, argv=secrets_manager.argv(), environment=environment)
+    return Contestant(name=name, argv=secrets_manager.argv(), environment=environment, says="BEGIN CERTIFICATE")
 
 
 def bao_agent(folder: Path, bundle: dict[str, Any], stack: contextlib.ExitStack, name: str) -> Contestant:

@@ -56,10 +56,12 @@ class Place:
         return [str(self.agent), "--config", str(self.world.config), "--root", str(self.world.root), "enrol"]
 
     def check_joined(self) -> None:
-        """See that the agent joined."""
+        """See that the agent joined, and that the verifier knows."""
         record = json.loads((self.world.root / "var/lib/hsm-enrol/record.json").read_text())
         if record.get("instance_id") != self.world.machine.instance_id:
             raise Failed("the record is of another instance")
+        if record.get("receipt_due"):
+            raise Failed("the verifier has not been told")
 
     def check_shell_joined(self) -> None:
         """See that the script joined."""

@@ -52,9 +52,13 @@ class Runner:
         stdin.flush()
         found: dict[str, Any] = json.loads(stdout.readline())
         if found["status"]:
-            said = self._log.read_text(errors="replace")[-TAIL:]
-            raise Failed(f"{' '.join(argv[:2])} ended with {found['status']}:\n{said}")
+            raise Failed(f"{' '.join(argv[:2])} ended with {found['status']}:\n{self.said[-TAIL:]}")
         return Cost(wall=found["wall"] * 1e3, cpu=found["cpu"] * 1e3, peak=found["peak"] / KIB)
+
+    @property
+    def said(self) -> str:
+        """Give the output of the last run."""
+        return self._log.read_text(errors="replace")
 
     def __enter__(self) -> Self:
         """Run inside a with block."""

@@ -1,6 +1,7 @@
 """What `make bench` measures with: whole processes, a distance, the scripts that we compare with; and cold start."""
 
 import contextlib
+import dataclasses
 import http.client
 import json
 import os
@@ -17,7 +18,7 @@ import pytest
 
 from lab.bench import contestants, installed
 from lab.bench.classic import Classic
-from lab.bench.contest import BARS, Bar, figures, ratio, table
+from lab.bench.contest import BARS, Bar, compete, figures, ratio, table
 from lab.bench.contestants import plain_environment
 from lab.bench.cpu import used_by
 from lab.bench.disk import flush
@@ -75,6 +76,23 @@ def test_the_shell_does_the_classic_job_and_finds_nothing_to_do_afterwards(
         conf.write_text(conf.read_text() + "\n# touched\n")
         with pytest.raises(Failed):
             run.run(idle.argv, idle.environment)
+
+
+def test_a_contestant_that_does_nothing_ends_the_contest(at: Place, tmp_path: Path) -> None:
+    idle = contestants.agent_idle(at, "idle")
+    with Runner(tmp_path / "log") as run:
+        assert len(compete([idle], 1, run)["idle"]) == 1
+        with pytest.raises(Failed, match="did not say 'nothing to do'"):
+            compete([dataclasses.replace(idle, argv=["/bin/true"])], 1, run)
+        with pytest.raises(FileNotFoundError):
+            compete([dataclasses.replace(contestants.agent(at, "enrol"), argv=["/bin/true"])], 1, run)
+    at.first_boot()
+    run_once = contestants.agent(at, "enrol")
+    subprocess.run(run_once.argv, env=dict(run_once.environment), check=True, capture_output=True, timeout=60)
+    record = at.world.root / "var/lib/hsm-enrol/record.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"receipt_due": {"result": "installed"}}))
+    with pytest.raises(Failed, match="has not been told"):
+        at.check_joined()
 
 
 def test_a_run_with_nothing_to_do_imports_nothing_heavy(at: Place, tmp_path: Path) -> None:
