@@ -1,7 +1,8 @@
 """Knows where the time of one enrolment goes: interpreter, imports, IMDS, verifier, cryptography, files, tools, rest.
 
 `python -m lab.bench.phases` runs the agent under a launcher that times what belongs to a phase, each moment counted
-once (an import within an exchange is an import). Medians of many runs; the launcher itself costs about a millisecond.
+once (an import within an exchange is an import), of the main thread only: what another does meanwhile counts where it
+is waited for. Medians of many runs; the launcher itself costs about a millisecond.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ LAUNCHER = """#!{python} -IBS
 import os, sys, time
 
 BEGAN = time.monotonic()
-import builtins, json
+import _thread, builtins, json
 
+MAIN = _thread.get_ident()
 TIMED = {timed!r}
 spent, stack = {{}}, [["rest", BEGAN]]
 
@@ -45,6 +47,8 @@ def leave():
 
 def timed(phase, function):
     def run(*args, **keywords):
+        if _thread.get_ident() != MAIN:
+            return function(*args, **keywords)
         enter(phase)
         try:
             return function(*args, **keywords)
@@ -57,6 +61,8 @@ plain_import = builtins.__import__
 
 
 def importing(name, globals=None, locals=None, fromlist=(), level=0):
+    if _thread.get_ident() != MAIN:
+        return plain_import(name, globals, locals, fromlist, level)
     enter("imports")
     try:
         found = plain_import(name, globals, locals, fromlist, level)
@@ -95,6 +101,7 @@ sys.exit(status)
 """
 TIMED = {
     "hsm_enrol.host.metadata": {"Metadata.fetch": "IMDS", "Metadata.close": "IMDS"},
+    "hsm_enrol.host.courier": {"Courier._begun": "verifier, TLS"},
     "hsm_enrol.host.exchange": {"Line.exchange": "verifier, TLS", "Line.close": "verifier, TLS"},
     "hsm_enrol.wire.assertion": {"sign_assertion": "cryptography"},
     "hsm_enrol.wire.answer": {"verify_answer": "cryptography", "open_answer": "cryptography"},
