@@ -199,7 +199,9 @@ class Verifier:
         self.peak_queue = max(self.peak_queue, self._room.waiting)
         if not self._seats.take(PATIENCE):
             self.refused_at_the_door += 1
-            return self._service.refuse(event_name, SOURCE, self._room.give_up(event_name))
+            self.cpu.work(self._costs.challenge)
+            self._room.give_up()
+            return self._service.refuse(event_name, SOURCE, self._room.later(event_name, "queue_slow"))
         try:
             self.cpu.work(cost)
             return work(body, SOURCE)

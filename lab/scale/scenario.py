@@ -25,8 +25,8 @@ class Scenario:
     verifiers: int = 2
     cores: int = 1
     workers: int = 128
-    queue: int = 1024
-    connections: int = 2048
+    queue: int = 2048
+    connections: int = 3072
     naive: bool = False
     proven: bool = True
     kem: str = KEMS[0]

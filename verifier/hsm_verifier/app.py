@@ -46,7 +46,11 @@ class Turns:
             async with asyncio.timeout(PATIENCE):
                 await self._seats.acquire()
         except TimeoutError:
-            raise self._room.give_up(event) from None
+            self._room.give_up()
+            raise self._room.later(event, "queue_slow") from None
+        except asyncio.CancelledError:
+            self._room.give_up()
+            raise
         # The room is given back when the work ends, not when the asker loses patience: uvicorn lets a task end.
         try:
             return await take_turn(lambda: work(body, source))

@@ -41,15 +41,15 @@ class Room:
         """Take room. Raises Refusal `busy` (503), with the time to come back, when there is none."""
         if self._inside >= self._most:
             self._turned_away += 1
-            raise self._later(kind, "queue_full")
+            raise self.later(kind, "queue_full")
         self._inside += 1
 
-    def give_up(self, kind: str) -> Refusal:
-        """Give it back after PATIENCE in which nobody ended; gives `busy` with the time to come back."""
+    def give_up(self) -> None:
+        """Give it back unserved."""
         self._inside -= 1
-        return self._later(kind, "queue_slow")
 
-    def _later(self, kind: str, why: str) -> Refusal:
+    def later(self, kind: str, why: str) -> Refusal:
+        """Give `busy` (503) with the time to come back."""
         wait = self._bookings[kind].book(self._clock(), self.waiting * self._pace.seconds)
         return Refusal("busy", f"V1 {why}", status=503, retry_after=wait)
 

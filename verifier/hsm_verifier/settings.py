@@ -35,8 +35,8 @@ class ServerSettings:
     tls_key: str
     listen: str = "0.0.0.0:8443"
     workers: int = 128
-    queue: int = 1024
-    connections: int = 2048
+    queue: int = 2048
+    connections: int = 3072
     connections_per_source: int = 32
     requests_per_source: float = 5.0
     burst_per_source: int = 40
