@@ -21,7 +21,8 @@ from lab.bench.asker import Asker, Facts, Party
 from lab.scale.bound import bound, moment
 from lab.scale.cloud import Cloud
 from lab.scale.instance import Life
-from lab.scale.party import AUDIENCE, Ledger, Verifier
+from lab.scale.ledger import AUDIENCE, Ledger
+from lab.scale.party import Verifier
 from lab.scale.scenario import Outcome, Scenario
 from lab.scale.simulation import Seats, Simulation
 
