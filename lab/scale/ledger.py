@@ -1,4 +1,4 @@
-"""Knows what the verifying parties of a simulated fleet share: the real ledger, on the simulation's clock, and audits."""
+"""Knows what the verifying parties of a simulated fleet share: the real ledger on its clock, and audits."""
 
 from __future__ import annotations
 
