@@ -269,7 +269,7 @@ MUTANTS = (
     Mutant(
         "R3",
         "agent/hsm_enrol/host/rounds.py",
-        "self._drawn = self._rng.choice(self._urls)",
+        "self._drawn = self._rng.choice([one for one in self._urls if one not in self._silent])",
         'self._drawn = ""',
         "tests/host/test_rounds.py",
     ),

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from hsm_enrol.errors import EnrolError, NotOurVerifier, TryLater, VerifierUnreachable
-from hsm_enrol.host.exchange import Unanswered
+from hsm_enrol.host.exchange import Silent, Unanswered
 from hsm_enrol.host.heard import LATER, NOW
 from hsm_enrol.host.retry import Deadline
 from hsm_enrol.host.rounds import AtOnce, Later, Rounds
@@ -138,7 +138,7 @@ class Life:
         if may_be_lost and self._rng.random() < network.lost:
             simulation.sleep(network.patience)
             self._hang_up()
-            raise Unanswered(VerifierUnreachable(url=url, error="timed out"))
+            raise Silent(VerifierUnreachable(url=url, error="timed out"))
         return reply
 
     def _heed(self, rounds: Rounds, url: str, reply: Reply, wanted: int) -> bytes:

@@ -504,6 +504,13 @@ def test_r2_nobody_else_is_asked_before_the_wait_that_a_verifier_asked_for(party
     assert second.messages == ["challenge", "enrolments"]  # in the end it is drawn
 
 
+def test_r3_who_keeps_it_waiting_is_not_drawn_again(party: Party, office: Office) -> None:
+    silent = party(challenge=[bad_party.silent])
+    there = party(enrolments=[*[problem("busy", 503, retry_after="1")] * 12, bad_party.behave])
+    assert office.courier(silent.url, there.url, patience=0.3).ask(Maker()) == ANSWER
+    assert silent.messages == ["challenge"]
+
+
 def test_later_without_retry_after_is_jitter(party: Party, office: Office) -> None:
     first = party(challenge=[problem("busy", 429), problem("busy", 429), bad_party.behave])
     assert office.courier(first.url).ask(Maker()) == ANSWER

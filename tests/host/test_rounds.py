@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from hsm_enrol.errors import TryLater, VerifierUnreachable
-from hsm_enrol.host.exchange import Unanswered
+from hsm_enrol.host.exchange import Silent, Unanswered
 from hsm_enrol.host.retry import Deadline
 from hsm_enrol.host.rounds import AtOnce, Later, Rounds
 
@@ -75,3 +75,36 @@ def test_who_was_drawn_and_is_away_is_passed_over_and_who_answered_is_stayed_wit
         _, away, answered = one.live()
         assert answered != away
         assert one.live()[3:] == [answered]
+
+
+@pytest.mark.parametrize(("failure", "most"), [(Silent, 2), (Unanswered, 20)])
+def test_who_keeps_an_instance_waiting_is_drawn_no_more_until_it_answers(failure: type[Unanswered], most: int) -> None:
+    seen = []
+    for seed in range(FLEET):
+        asked: list[str] = []
+        one = Rounds(URLS, deadline=Deadline(60), rng=random.Random(seed), sleep=lambda _: None, on_wait=None)
+
+        def act(url: str, _: Deadline, asked: list[str] = asked, one: Rounds = one) -> str:
+            asked.append(url)
+            if url != "https://b":
+                raise failure(VerifierUnreachable(url=url, error="no answer in time"))
+            one.url = url
+            if asked.count(url) < 20:
+                raise Later(LATER, 1.0)
+            return "answer"
+
+        assert one.persist(act) == "answer"
+        seen.append(max(Counter(asked)[url] for url in URLS if url != "https://b"))
+    assert most / 2 <= max(seen) <= most  # twice: drawn once, and in the turn of another that was drawn
+
+
+def test_who_kept_an_instance_waiting_and_answers_in_its_turn_is_drawn_again() -> None:
+    silent, away = (
+        kind(VerifierUnreachable(url="https://a", error="no answer in time")) for kind in (Silent, Unanswered)
+    )
+    for seed in range(20):
+        later = [Later(LATER, 1.0)] * 40
+        one = Asked(seed, silent, away, away, later[0]).live()
+        assert one[3] == one[0]  # the order begins anew: it answered
+        many = Asked(seed, silent, away, away, *later).live()
+        assert Counter(many[4:])[many[0]] > 1

@@ -25,7 +25,7 @@ from hsm_enrol.errors import (
     WireError,
 )
 from hsm_enrol.host.early import Early
-from hsm_enrol.host.exchange import PATIENCE, Line, Message, Unanswered
+from hsm_enrol.host.exchange import PATIENCE, Line, Message, Silent, Unanswered
 from hsm_enrol.host.heard import Heard
 from hsm_enrol.host.retry import Deadline, boottime
 from hsm_enrol.host.rounds import Rounds
@@ -188,7 +188,7 @@ class Courier:
         try:
             heard = early.take(end.timeout(end.seconds))
         except TimeoutError:
-            raise Unanswered(VerifierUnreachable(url=message.url, error="no answer in time")) from None
+            raise Silent(VerifierUnreachable(url=message.url, error="no answer in time")) from None
         except Unanswered:
             if early.age > FRESH:
                 return None

@@ -43,6 +43,10 @@ class Unanswered(Exception):
         self.error = error
 
 
+class Silent(Unanswered):
+    """It kept us waiting until the time for it was over."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """What is sent to which address, and which media type a good reply has ("" = none: 204)."""
@@ -105,7 +109,8 @@ class Line:
                     seconds=turn.seconds - turn.remaining(),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError) as failure:
-            raise Unanswered(self._cause(failure, message.url)) from None
+            kind = Silent if isinstance(failure, requests.Timeout | urllib3.exceptions.TimeoutError) else Unanswered
+            raise kind(self._cause(failure, message.url)) from None
 
     def _cause(self, failure: Exception, url: str) -> EnrolError:
         """Translate requests' and urllib3's exceptions; their texts stay behind."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from hsm_enrol.errors import EnrolError, VerifierUnreachable
-from hsm_enrol.host.exchange import Unanswered
+from hsm_enrol.host.exchange import Silent, Unanswered
 from hsm_enrol.host.retry import Deadline, retrying
 
 T = TypeVar("T")
@@ -55,6 +55,7 @@ class Rounds:
         self.url = ""
         """The verifier that answered last, "" before: whoever hears an answer sets it, and it is asked first."""
         self._drawn = ""  # who is asked first instead, because the last answer was "later"
+        self._silent: set[str] = set()  # who kept us waiting in vain, half a minute perhaps
 
     def persist(self, act: Act[T], *, seconds: float | None = None) -> T:
         """Do `act` with one verifier after the other until it works or the run's deadline, or `seconds`, is over.
@@ -96,16 +97,21 @@ class Rounds:
     def _insist(self, act: Act[T], url: str, deadline: Deadline) -> T:
         """Ask one; again at once when it says so, three times a run, then "now" means later (R3).
 
-        Who said "later" may be busier than the others: whom to ask first after that is drawn among all.
+        Who said "later" may be busier than the others: whom to ask first after that is drawn among all but who kept
+        us waiting.
         """
+        self._silent.discard(url)
         while True:
             try:
                 return act(url, deadline)
+            except Silent:
+                self._silent.add(url)
+                raise
             except Later as said:
                 if isinstance(said, AtOnce) and self._left_at_once:
                     self._left_at_once -= 1
                     continue
-                self._drawn = self._rng.choice(self._urls)
+                self._drawn = self._rng.choice([one for one in self._urls if one not in self._silent])
                 raise
 
     @property
