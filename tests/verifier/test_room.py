@@ -90,6 +90,22 @@ def test_pauses_in_which_nobody_waited_are_not_the_pace(clock: Clock) -> None:
     assert turned_away(room) < 0.1 * 12
 
 
+def test_a_pause_after_those_who_waited_gave_up_is_not_the_pace(clock: Clock) -> None:
+    room = full(clock, 4, 10)
+    for _ in work(room, clock, 0.005, 2):
+        pass
+    for _ in range(10):
+        room.give_up()
+    for _ in range(3):
+        clock.now += 3600
+        room.leave("enrolment")
+    for _ in range(13):
+        room.enter("enrolment")
+    for _ in work(room, clock, 0.005, 2):
+        pass
+    assert turned_away(room) == pytest.approx(0.005 * 10)
+
+
 def test_each_kind_has_bookings_of_its_own(clock: Clock) -> None:
     room = full(clock, 4, 10)
     for _ in work(room, clock, 0.5, 20):

@@ -47,6 +47,7 @@ class Room:
     def give_up(self) -> None:
         """Give it back unserved."""
         self._inside -= 1
+        self._rest()
 
     def later(self, kind: str, why: str) -> Refusal:
         """Give `busy` (503) with the time to come back."""
@@ -59,6 +60,9 @@ class Room:
         now = self._clock()
         self._pace.note(now, self._turned_away)
         self._bookings[kind].pace.note(now, self._turned_away)
+        self._rest()
+
+    def _rest(self) -> None:
         if not self.waiting:
             for pace in (self._pace, *(one.pace for one in self._bookings.values())):
                 pace.pause()
