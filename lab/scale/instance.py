@@ -116,11 +116,9 @@ class Life:
     def _connect(self, url: str) -> Verifier:
         """Give the verifier, by the connection that is open, or by a new one."""
         verifier = self._verifiers[url]
-        line = (url, verifier.starts)
-        if self._line != line:
+        if self._line != (url, verifier.starts):
             self._hang_up()
-            self._carry(url, verifier.connect, may_be_lost=False)
-            self._line = line
+            self._line = (url, self._carry(url, verifier.connect, may_be_lost=False))
         return verifier
 
     def _carry(self, url: str, exchange: Callable[[], T], *, may_be_lost: bool = True) -> T:

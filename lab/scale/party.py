@@ -110,13 +110,18 @@ class Verifier:
             self._simulation.kill(task)
         self._simulation.at(self._simulation.now + down, self._up)
 
-    def connect(self) -> None:
-        """Shake hands, unless there are too many connections (V1): that costs next to nothing. Raises Lost."""
+    def connect(self) -> int:
+        """Shake hands, unless there are too many connections (V1): that costs next to nothing. Raises Lost.
+
+        Gives the number of the process that counts the connection.
+        """
         if self.is_up and self._open >= self._connections:
             self.closed_unheard += 1
             raise Lost
         self._open += 1
+        start = self.starts
         self._handle(lambda: self.cpu.work(self._costs.connection))
+        return start
 
     def hang_up(self, start: int) -> None:
         """End a connection that was made when the process had this number."""

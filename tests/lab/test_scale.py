@@ -5,7 +5,8 @@ HSM_SCALE_INSTANCES sets the size of the fleets (`make bench` runs ten thousand)
 
 import os
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,7 +16,7 @@ from lab.scale.__main__ import enrolled_chart, wrong
 from lab.scale.cloud import Weather
 from lab.scale.instance import Network
 from lab.scale.party import Costs
-from lab.scale.play import run
+from lab.scale.play import END, launch, prove_pin, quiet, run, set_up
 from lab.scale.scenario import Outcome, Scenario, troubled
 from lab.scale.simulation import Cpu, Seats, Simulation
 
@@ -160,6 +161,22 @@ def test_crashes_storms_and_lost_replies_strand_nobody_and_serve_nobody_twice() 
     assert sealed_again > 0, found.decisions  # a lost answer is asked for again and sealed to the same owner
     assert found.decisions["enrolment answered new"] == SIZE
     assert found.throttled == {}
+
+
+def test_connections_are_capped_and_each_is_counted_by_the_process_that_has_it(tmp_path: Path) -> None:
+    slow = Network(least=0.2, most=0.6)  # a process may come and go while a connection is on its way
+    crashes = tuple((at, number, 0.1) for number in (0, 1) for at in (1.0, 2.5, 3.0, 4.0, 6.0, 8.0))
+    scenario = replace(PLAIN, network=slow, crashes=crashes, connections=SIZE // 8)
+    stage = set_up(scenario, tmp_path)
+    with quiet():
+        prove_pin(stage.ledger)
+        lives = launch(stage)
+        for at, number, down in crashes:
+            stage.simulation.at(at, partial(stage.verifiers[number].crash, down))
+        stage.simulation.run(until=END)
+    assert all(life.done is not None for life in lives)
+    assert all(one.closed_unheard > 0 for one in stage.verifiers)
+    assert [one._open for one in stage.verifiers] == [0, 0]
 
 
 def test_an_instance_that_is_new_twice_or_left_out_is_told() -> None:
