@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import random
+import resource
 import ssl
 import sys
 import time
@@ -28,13 +29,14 @@ from hsm_verifier.ports import Policy
 from hsm_verifier.scribe import Scribe
 from hsm_verifier.server import serve, tls_context
 from hsm_verifier.service import Service
-from hsm_verifier.settings import Settings, parse_listen
+from hsm_verifier.settings import ServerSettings, Settings, parse_listen
 from hsm_verifier.sockets import listening_sockets
 from hsm_verifier.world import World
 
 ASKS_PER_MINUTE = 6  # V8
 ADMIN_CONNECTIONS = 2  # as many as it has threads
 COLLECT_AFTER = 20_000  # objects more than were freed; with Python's own 700 it was a thirtieth of the CPU
+OTHER_FILES = 128  # open files besides connections and those of decisions
 
 _log = logging.getLogger("hsm_verifier")
 
@@ -55,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if args.admin is not None:
         settings = replace(settings, admin=replace(settings.admin, listen=args.admin))
     os.umask(0o077)
+    allow_files(settings.server)
     audit = Audit(Path(settings.state.audit))
     asking = Threads(settings.server.workers, "ask")
     world = make_world(settings, asking)
@@ -104,6 +107,22 @@ def make_world(settings: Settings, aside: Aside = in_place) -> World:
         clock=time.time,
         rng=random.SystemRandom(),
     )
+
+
+def allow_files(settings: ServerSettings) -> None:
+    """Have as many open files as `connections` may take and decisions need, or say that there are not so many.
+
+    systemd's units allow them; a shell allows 1,024 until it is asked. With fewer, idle strangers that V1 lets in would
+    leave no decision a file to open, and all would be `busy`.
+    """
+    wanted = settings.connections + 2 * settings.workers + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY in {soft, hard} or soft >= wanted:
+        return
+    if hard > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+    if hard < wanted:
+        _log.warning("%d files may be open, %d are wanted: allow more, or lower server.connections", hard, wanted)
 
 
 def settle() -> None:
