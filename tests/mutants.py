@@ -257,7 +257,11 @@ MUTANTS = (
         "tests/story/test_refusals.py",
     ),
     Mutant(
-        "R2", "agent/hsm_enrol/host/exchange.py", "or kind != PROBLEM_TYPE:", "or False:", "tests/host/test_courier.py"
+        "R2",
+        "agent/hsm_enrol/host/exchange.py",
+        "or answer.kind != PROBLEM_TYPE:",
+        "or False:",
+        "tests/host/test_courier.py",
     ),
     Mutant(
         "R3",
@@ -276,7 +280,7 @@ MUTANTS = (
     Mutant(
         "A1",
         "agent/hsm_enrol/host/exchange.py",
-        "if len(body) <= message.most:",
+        "if len(answer.body) <= message.most:",
         "if True:",
         "tests/host/test_courier.py",
     ),

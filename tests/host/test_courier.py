@@ -403,7 +403,7 @@ def test_a_connection_that_is_never_made_is_told_so(office: Office, monkeypatch:
         raise requests.ConnectTimeout("CANARY")
 
     courier = office.courier("https://127.0.0.1:1", seconds=5)
-    monkeypatch.setattr(courier._line._session, "send", request)
+    monkeypatch.setattr(courier._line._client._session, "send", request)
     with pytest.raises(VerifierUnreachable) as caught:
         courier.ask(Maker())
     assert caught.value.facts["error"] == "no connection in time"
@@ -792,7 +792,7 @@ def test_only_the_configured_ca_is_trusted_and_nothing_is_added_on_the_way(
     courier = office.courier(stranger.url, true.url)
     courier.ask(Maker())
     assert stranger.seen == []
-    context = courier._line._session.get_adapter("https://")._context  # type: ignore[attr-defined]  # ours
+    context = courier._line._client._session.get_adapter("https://")._context  # type: ignore[attr-defined]  # ours
     assert context.cert_store_stats()["x509"] == 1
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert not (tmp_path / "keys.log").exists()

@@ -388,7 +388,7 @@ def test_p7_a_netrc_adds_no_header(
     monkeypatch.setenv("NETRC", str(netrc))
     ask = asker(waits, server.endpoint)
     assert ask.fetch(ITEM)
-    assert ask._session.trust_env is False
+    assert ask._client._session.trust_env is False
 
 
 def test_an_https_address_is_not_even_tried(waits: Waits) -> None:
@@ -414,7 +414,7 @@ def test_a_connection_that_is_never_made_is_told_so(waits: Waits, monkeypatch: p
     ask = Metadata(
         ["http://127.0.0.1:1"], deadline=Deadline(9, clock=waits.clock), rng=random.Random(1), sleep=waits.sleep
     )
-    monkeypatch.setattr(ask._session, "send", request)
+    monkeypatch.setattr(ask._client._session, "send", request)
     with pytest.raises(ImdsUnreachable) as caught:
         ask.fetch(ITEM)
     assert caught.value.facts["error"] == "no connection in time"

@@ -82,7 +82,7 @@ class Courier:
         """
         self._theirs = TheirClock(clock)
         self._on_exchange = on_exchange
-        self._line = Line(settings, root=root, deadline=deadline, patience=patience)
+        self._line = Line(settings, root=root, patience=patience)
         self._rounds = Rounds(settings.urls, deadline=deadline, rng=rng, sleep=sleep, on_wait=on_wait)
         self._deadline = deadline
         self._early: tuple[Message, Early[Heard]] | None = None

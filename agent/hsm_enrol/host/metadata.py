@@ -8,13 +8,11 @@ pass (P16): they are tried again until the deadline.
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hsm_enrol.errors import EnrolError, ImdsHopLimit, ImdsOdd, ImdsOff, ImdsThrottled, ImdsUnreachable
-from hsm_enrol.host.bounded import Turn, ask, bounded_session, read_at_most
-from hsm_enrol.host.plain_requests import requests, urllib3
+from hsm_enrol.host.http_client import ANY_KIND, Client, Failed, Request
 from hsm_enrol.host.retry import Deadline, retrying, seconds_of
 
 if TYPE_CHECKING:
@@ -28,6 +26,7 @@ TOKEN_SECONDS: Final = 300  # longer than a run reads for; a token in a core fil
 PATIENCE: Final = 2.0  # seconds for one exchange; the service is on the same machine's wire and answers in milliseconds
 ROOM: Final = 0.5  # seconds an exchange wants before the deadline; without them its time-out would hide the cause
 SILENT_PUTS: Final = 3  # so many token time-outs beside a live service are the hop limit and no accident
+_OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 401, 403, 404, 429, 500
 _TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{1,1024}", re.ASCII)
 _TOKEN_ITEM = "api/token"  # noqa: S105  a path
 
@@ -54,8 +53,7 @@ class Metadata:
         self._on_wait = on_wait
         self._on_exchange = on_exchange
         self._patience = patience
-        self._turn = Turn(deadline)
-        self._session = bounded_session(self._turn)
+        self._client = Client.plain()
         self._token = ""
         self._silent_puts = 0
 
@@ -67,7 +65,7 @@ class Metadata:
     def close(self) -> None:
         """Give the connection back and forget the token."""
         self._token = ""
-        self._session.close()
+        self._client.close()
 
     def begin(self) -> None:
         """Count the deadline from now."""
@@ -94,16 +92,16 @@ class Metadata:
         """Ask once; with a token refused, once more with a new one."""
         if self._token:
             status, body = self._ask("GET", item, {"X-aws-ec2-metadata-token": self._token})
-            if status != requests.codes.unauthorized:
+            if status != _UNAUTHORIZED:
                 return self._value(item, status, body)
         self._token = self._new_token()
         status, body = self._ask("GET", item, {"X-aws-ec2-metadata-token": self._token})
         return self._value(item, status, body)
 
     def _value(self, item: str, status: int, body: bytes) -> bytes | None:
-        if status == requests.codes.not_found:
+        if status == _NOT_FOUND:
             return None
-        if status != requests.codes.ok:
+        if status != _OK:
             raise self.odd(item, f"status {status}")
         return body
 
@@ -118,8 +116,8 @@ class Metadata:
                 continue
             self._endpoints = (endpoint,)
             text = body.decode("ascii", "replace")
-            if status != requests.codes.ok or not _TOKEN.fullmatch(text):
-                raise self.odd(_TOKEN_ITEM, "no token" if status == requests.codes.ok else f"status {status}")
+            if status != _OK or not _TOKEN.fullmatch(text):
+                raise self.odd(_TOKEN_ITEM, "no token" if status == _OK else f"status {status}")
             return text
         raise unreachable or TypeError("no endpoint to ask")
 
@@ -147,25 +145,31 @@ class Metadata:
         """Make one exchange; give status and body. Raises _Passing, ImdsOff, ImdsOdd."""
         endpoint = endpoint or self._endpoints[0]
         limit = self._deadline.timeout(self._patience if seconds is None else seconds)
-        self._turn.deadline = self._deadline.part(limit)
+        request = Request(
+            method=method,
+            url=f"{endpoint}/latest/{item}",
+            headers=headers,
+            seconds=limit,
+            connect=limit,
+            caps={ANY_KIND: MOST_BYTES},
+            read_at=(_OK, _UNAUTHORIZED, _NOT_FOUND),  # the others' pages may never end, and say no more
+        )
         try:
-            with ask(self._session, method, f"{endpoint}/latest/{item}", headers=headers, timeout=limit) as answer:
-                if answer.status_code == requests.codes.forbidden:
-                    raise ImdsOff(endpoint=endpoint)
-                if answer.status_code == requests.codes.too_many or answer.status_code >= requests.codes.server_error:
-                    raise _Passing(
-                        ImdsThrottled(status=answer.status_code, seconds=round(self._deadline.seconds)),
-                        seconds_of(answer.headers.get("Retry-After")),
-                    )
-                if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-                    raise self.odd(item, "packed, though not asked to")
-                body = read_at_most(answer.raw, MOST_BYTES)
-                self._note(f"{method} {endpoint}/latest/{item}: {answer.status_code}, {len(body)} bytes")
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as failure:
-            raise _passing(failure, endpoint) from None
-        if len(body) > MOST_BYTES:
+            answer = self._client.fetch(request)
+        except Failed as failure:
+            kind = _Silent if failure.how == "silent" else _NoConnection
+            raise kind(ImdsUnreachable(endpoint=endpoint, error=failure.words)) from None
+        if answer.status == _FORBIDDEN:
+            raise ImdsOff(endpoint=endpoint)
+        if answer.status == _TOO_MANY or answer.status >= _SERVER_ERROR:
+            throttled = ImdsThrottled(status=answer.status, seconds=round(self._deadline.seconds))
+            raise _Passing(throttled, seconds_of(answer.retry_after))
+        if answer.encoding != "identity":
+            raise self.odd(item, "packed, though not asked to")
+        self._note(f"{method} {request.url}: {answer.status}, {len(answer.body)} bytes")
+        if len(answer.body) > MOST_BYTES:
             raise self.odd(item, f"more than {MOST_BYTES} bytes")
-        return answer.status_code, body
+        return answer.status, answer.body
 
     def odd(self, item: str, what: str) -> ImdsOdd:
         """Make the error for an answer that is none."""
@@ -195,17 +199,3 @@ class _NoConnection(_Passing):
 
 class _Silent(_Passing):
     """The connection stood, and no answer came in time."""
-
-
-def _passing(failure: Exception, endpoint: str) -> _Passing:
-    """Translate requests' and urllib3's exceptions; their texts, which may hold headers, stay behind."""
-    if isinstance(failure, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
-        return _Silent(ImdsUnreachable(endpoint=endpoint, error="no answer in time"))
-    if isinstance(failure, requests.ConnectTimeout):
-        return _NoConnection(ImdsUnreachable(endpoint=endpoint, error="no connection in time"))
-    cause: BaseException | None = failure
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno:
-            return _NoConnection(ImdsUnreachable(endpoint=endpoint, error=os.strerror(cause.errno)))
-        cause = cause.__cause__ or cause.__context__
-    return _NoConnection(ImdsUnreachable(endpoint=endpoint, error="the connection broke"))
