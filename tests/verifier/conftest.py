@@ -70,6 +70,14 @@ def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
 
 
 @pytest.fixture
+def other(store: Store) -> Iterator[Store]:
+    """The second verifier: connections of its own to the same database."""
+    made = Store(store.url.render_as_string())
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def vault(tmp_path: Path) -> Vault:
     (tmp_path / "bundles").mkdir()
     return Vault(tmp_path / "bundles", b"v" * 32)

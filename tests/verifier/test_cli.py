@@ -16,10 +16,10 @@ from hsm_verifier.chain import verify
 from hsm_verifier.cli.common import open_store, open_vault
 from hsm_verifier.cli.grant import parse_span
 from hsm_verifier.cli.serve import guard_restore, make_world
-from hsm_verifier.ledger.rows import Claim
 from hsm_verifier.ledger.take import Taken, take
 from hsm_verifier.settings import load_settings
 from lab import pki
+from tests.verifier.claims import claim
 from tests.verifier.party import CLIENT_CERTIFICATE, CLIENT_KEY, INSTANCE, PIN, SERVER_CERTIFICATE, make_pair
 
 OWNER = "O" * 43
@@ -182,27 +182,9 @@ def test_a_group_name_is_no_path(run: Run, parts: list[str]) -> None:
     assert (status, "group name" in err) == (69, True)
 
 
-def claim(serial: int, owner: str = OWNER) -> Claim:
-    return Claim(
-        instance_id=INSTANCE,
-        owner=owner,
-        jwk="{}",
-        group="web",
-        serial=serial,
-        nonce="n",
-        level="identity-role",
-        first_time=True,
-        launch_time=1.0,
-        pending_time=None,
-        have=None,
-        lost_key="grant",
-        gate=None,
-    )
-
-
 def serve_one(folder: Path, owner: str = OWNER) -> str:
     store = open_store(load_settings(folder / "hsm-verifier.toml"))
-    taken = take(store, claim(1_800_000_000, owner), lambda state, _trial: state.encode())
+    taken = take(store, claim(instance_id=INSTANCE, owner=owner), lambda state, _trial: state.encode())
     store.close()
     assert isinstance(taken, Taken)
     return taken.how

@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import select, update
 
 from hsm_verifier.ledger import desk, receipts
-from hsm_verifier.ledger.gate import GateKey
 from hsm_verifier.ledger.receipts import Note
 from hsm_verifier.ledger.rows import Claim
 from hsm_verifier.ledger.schema import db_now, gates, grants, instances, slots
@@ -15,30 +14,10 @@ from hsm_verifier.ledger.store import Store
 from hsm_verifier.ledger.take import Held, confirm_have, take
 from hsm_verifier.refusal import Refusal
 from tests.documents import bare, table
+from tests.verifier.claims import GATE, SERIAL, claim
 
 PROTOCOL = "docs/protocol.md"
 STATES = ("FREE", "TAKEN", "CONFIRMED", "REVOKED")
-SERIAL = 1_800_000_000
-KEY = GateKey(pin_id="pin-00000001", members=("1", "2"))
-
-
-def claim(number: int = 1, **changes: object) -> Claim:
-    plain = Claim(
-        instance_id=f"i-{number:017x}",
-        owner=f"{number:043d}",
-        jwk="{}",
-        group="web",
-        serial=SERIAL,
-        nonce=f"nonce{number}",
-        level="identity-role",
-        first_time=True,
-        launch_time=1.0,
-        pending_time=None,
-        have=None,
-        lost_key="grant",
-        gate=None,
-    )
-    return replace(plain, **changes)  # type: ignore[arg-type]  # a table's columns
 
 
 OWNER = claim()
@@ -142,7 +121,7 @@ def test_o1_what_the_owner_says_does_what_the_table_says(store: Store, what: str
 
 # --- V13
 
-A, B, C = (claim(number, gate=KEY) for number in (1, 2, 3))
+A, B, C = (claim(number, gate=GATE) for number in (1, 2, 3))
 
 
 def lease_over(store: Store) -> None:

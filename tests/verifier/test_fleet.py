@@ -7,10 +7,10 @@ from sqlalchemy import update
 
 from hsm_verifier.ledger import desk
 from hsm_verifier.ledger.fleet import Fleet, Wanted
-from hsm_verifier.ledger.rows import Claim
 from hsm_verifier.ledger.schema import slots
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.ledger.take import confirm_have, take
+from tests.verifier.claims import claim, owner
 from tests.verifier.party import INSTANCE
 
 pytestmark = pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
@@ -23,24 +23,9 @@ def instance(number: int) -> str:
 
 
 def serve(store: Store, number: int, serial: int = NEW, group: str = "web") -> str:
-    name = instance(number)
-    claim = Claim(
-        instance_id=name,
-        owner=f"{number:043d}",
-        jwk="{}",
-        group=group,
-        serial=serial,
-        nonce="n",
-        level="identity-role",
-        first_time=True,
-        launch_time=1.0,
-        pending_time=None,
-        have=None,
-        lost_key="grant",
-        gate=None,
-    )
-    take(store, claim, lambda state, _trial: state.encode())
-    return name
+    wanted = claim(number, serial=serial, group=group)
+    take(store, wanted, lambda state, _trial: state.encode())
+    return wanted.instance_id
 
 
 def look(store: Store, **current: int) -> Fleet:
@@ -56,8 +41,8 @@ def test_each_instance_is_counted_once_where_its_newest_slot_stands(store: Store
     taken, behind, done, ended = (serve(store, 1), serve(store, 2, OLD), serve(store, 3), serve(store, 4))
     for serial in (OLD, NEW):
         serve(store, 5, serial)
-    confirm_have(store, done, f"{3:043d}", NEW)
-    confirm_have(store, behind, f"{2:043d}", OLD)
+    confirm_have(store, done, owner(3), NEW)
+    confirm_have(store, behind, owner(2), OLD)
     assert desk.revoke(store, ended) == 1
     assert look(store).counts() == {"FREE": 1, "TAKEN": 2, "CONFIRMED": 1, "REVOKED": 1}
     states = {line.instance_id: line.state for line in look(store).lines(Wanted(), limit=10)}
@@ -86,7 +71,7 @@ def test_taken_for_more_than_a_week_is_overdue_also_when_a_newer_bundle_waits(st
     lines = {line.instance_id: line for line in fleet.lines(Wanted(overdue=True), limit=10)}
     assert set(lines) == {late, behind}
     assert {line.state for line in lines.values()} == {"TAKEN"}
-    confirm_have(store, late, f"{1:043d}", NEW)
+    confirm_have(store, late, owner(1), NEW)
     assert look(store).overdue() == 1
 
 

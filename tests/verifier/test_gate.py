@@ -6,36 +6,15 @@ import pytest
 from sqlalchemy import update
 
 from hsm_verifier.ledger import desk, receipts
-from hsm_verifier.ledger.gate import GateKey
 from hsm_verifier.ledger.receipts import Note
 from hsm_verifier.ledger.rows import Claim
 from hsm_verifier.ledger.schema import db_now, gates
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.ledger.take import Held, take
 from hsm_verifier.refusal import Refusal
+from tests.verifier.claims import GATE, SERIAL, claim
 
 pytestmark = pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
-
-KEY = GateKey(pin_id="pin-00000001", members=("1", "2"))
-SERIAL = 1_800_000_000
-
-
-def claim(number: int, key: GateKey = KEY) -> Claim:
-    return Claim(
-        instance_id=f"i-{number:017x}",
-        owner=f"{number:043d}",
-        jwk="{}",
-        group="web",
-        serial=SERIAL,
-        nonce=f"nonce{number}",
-        level="identity-role",
-        first_time=True,
-        launch_time=1.0,
-        pending_time=None,
-        have=None,
-        lost_key="grant",
-        gate=key,
-    )
 
 
 def ask(store: Store, wanted: Claim) -> str:
@@ -65,7 +44,7 @@ def state(store: Store) -> str:
     return line.state
 
 
-A, B, C, D = claim(1), claim(2), claim(3), claim(4)
+A, B, C, D = (claim(number, gate=GATE) for number in (1, 2, 3, 4))
 
 
 def test_the_first_gets_the_trial_and_holds_it_when_it_asks_again(store: Store) -> None:
@@ -104,8 +83,8 @@ def test_refused_halts_at_once_until_an_operator_resumes(store: Store) -> None:
     report(store, A, "trying", "untried")
     assert "halted" in report(store, A, "failed", "refused")
     assert ask(store, B) == "halted"
-    assert desk.resume_gate(store, KEY.pin_id) == 1
-    assert desk.resume_gate(store, KEY.pin_id) == 0
+    assert desk.resume_gate(store, GATE.pin_id) == 1
+    assert desk.resume_gate(store, GATE.pin_id) == 0
     assert ask(store, B) == "trial"
 
 
@@ -176,8 +155,8 @@ def test_while_it_is_tried_the_same_instance_waits_like_others(store: Store) -> 
 def test_another_member_list_or_another_pin_is_another_risk(store: Store) -> None:
     ask(store, A)
     report(store, A, "installed", "accepted")
-    assert ask(store, claim(5, replace(KEY, members=("1", "2", "3")))) == "trial"
-    assert ask(store, claim(6, replace(KEY, pin_id="pin-00000002"))) == "trial"
+    assert ask(store, claim(5, gate=replace(GATE, members=("1", "2", "3")))) == "trial"
+    assert ask(store, claim(6, gate=replace(GATE, pin_id="pin-00000002"))) == "trial"
     assert ask(store, B) == "served"
 
 

@@ -13,27 +13,13 @@ from hsm_verifier.ledger.schema import db_now, grants, instances, owners, slots
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.ledger.take import Taken, confirm_have, take
 from hsm_verifier.refusal import Refusal
+from tests.verifier.claims import SERIAL, claim
 
 pytestmark = pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
 
 OWNER, OTHER = "O" * 43, "X" * 43
 INSTANCE = "i-0123456789abcdef0"
-SERIAL = 1_800_000_000
-CLAIM = Claim(
-    instance_id=INSTANCE,
-    owner=OWNER,
-    jwk="{}",
-    group="web",
-    serial=SERIAL,
-    nonce="n1",
-    level="identity-role",
-    first_time=True,
-    launch_time=1000.0,
-    pending_time=None,
-    have=None,
-    lost_key="grant",
-    gate=None,
-)
+CLAIM = claim(instance_id=INSTANCE, owner=OWNER, nonce="n1", launch_time=1000.0)
 AGAIN = replace(CLAIM, first_time=False, nonce="n2")
 ANOTHER = replace(AGAIN, owner=OTHER)
 

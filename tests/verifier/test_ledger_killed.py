@@ -18,7 +18,8 @@ from hsm_verifier.ledger import desk
 from hsm_verifier.ledger.rows import Claim
 from hsm_verifier.ledger.schema import owners as bound
 from hsm_verifier.ledger.store import Store
-from tests.verifier.test_ledger_races import GATE, ask, claim
+from tests.verifier.claims import GATE, claim
+from tests.verifier.test_ledger_races import ask
 
 VERIFIERS = 4
 THREADS = 3

@@ -1,7 +1,7 @@
 """What only PostgreSQL can do to a ledger: a second verifier waits inside ours, the server goes, TLS and passwords."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,40 +12,18 @@ from sqlalchemy import select, text
 from hsm_verifier.__main__ import main
 from hsm_verifier.ledger import desk, engines
 from hsm_verifier.ledger.engines import parse_url
-from hsm_verifier.ledger.gate import GateKey
 from hsm_verifier.ledger.rows import Claim
 from hsm_verifier.ledger.schema import instances, slots
 from hsm_verifier.ledger.store import LedgerError, Store
 from hsm_verifier.ledger.take import Held, take
 from hsm_verifier.refusal import Refusal
 from lab.postgres import Postgres
+from tests.verifier.claims import GATE, claim
 from tests.verifier.party import AUDIENCE, NONCE_KEY
 
 only_postgresql = pytest.mark.parametrize("store", ["postgresql"], indirect=True)
-CLAIM = Claim(
-    instance_id="i-0123456789abcdef0",
-    owner="O" * 43,
-    jwk="{}",
-    group="web",
-    serial=1_800_000_000,
-    nonce="n1",
-    level="identity-role",
-    first_time=True,
-    launch_time=1.0,
-    pending_time=None,
-    have=None,
-    lost_key="grant",
-    gate=None,
-)
-ANOTHER = replace(CLAIM, owner="X" * 43, nonce="n2")
-GATE = GateKey(pin_id="pin-00000001", members=("1", "2"))
-
-
-@pytest.fixture
-def other(store: Store) -> Iterator[Store]:
-    made = Store(store.url.render_as_string())
-    yield made
-    made.close()
+CLAIM = claim(1)
+ANOTHER = claim(1, "another")
 
 
 def ask(store: Store, claim: Claim, make: Callable[[str, bool], bytes] = lambda state, _trial: state.encode()) -> str:
@@ -116,13 +94,16 @@ def test_o6_of_two_granted_at_once_the_later_owns_the_slot(store: Store, other: 
     desk.make_grant(store, CLAIM.instance_id, count=2, seconds=60, reason="restored", owner=None)
     assert overlap(store, other, CLAIM, ANOTHER) == ("granted", "granted")
     with store.reading() as tx:
-        assert tuple(tx.execute(select(instances.c.owner, slots.c.nonce).join(slots)).one()) == (ANOTHER.owner, "n2")
+        assert tuple(tx.execute(select(instances.c.owner, slots.c.nonce).join(slots)).one()) == (
+            ANOTHER.owner,
+            ANOTHER.nonce,
+        )
 
 
 @only_postgresql
 def test_many_workers_share_a_few_connections(store: Store) -> None:
     busy = Store(store.url.render_as_string(), pool=64)
-    claims = [replace(CLAIM, instance_id=f"i-{number:017x}", owner=f"{number:043d}") for number in range(60)]
+    claims = [claim(number) for number in range(60)]
     with ThreadPoolExecutor(60) as pool:
         assert set(pool.map(lambda claim: ask(busy, claim), claims)) == {"new"}
     with store.reading() as tx:

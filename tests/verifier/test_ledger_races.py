@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -10,46 +10,18 @@ import pytest
 from sqlalchemy import select
 
 from hsm_verifier.ledger import desk, receipts
-from hsm_verifier.ledger.gate import GateKey
 from hsm_verifier.ledger.receipts import Note
 from hsm_verifier.ledger.rows import Claim
 from hsm_verifier.ledger.schema import grants, slots
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.ledger.take import Held, take
 from hsm_verifier.refusal import Refusal
+from tests.verifier.claims import GATE, SERIAL, claim
 
 pytestmark = pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
 
 RACERS = 8
 ROUNDS = 6
-SERIAL = 1_800_000_000
-GATE = GateKey(pin_id="pin-00000001", members=("1", "2"))
-
-
-@pytest.fixture
-def other(store: Store) -> Iterator[Store]:
-    """The second verifier: connections of its own to the same database."""
-    made = Store(store.url.render_as_string())
-    yield made
-    made.close()
-
-
-def claim(number: int, key: str, *, gate: GateKey | None = None) -> Claim:
-    return Claim(
-        instance_id=f"i-{number:017x}",
-        owner=(f"{number:04d}{key}" + "k" * 43)[:43],
-        jwk="{}",
-        group="web",
-        serial=SERIAL,
-        nonce=f"nonce-{number}-{key}",
-        level="identity-role",
-        first_time=True,
-        launch_time=1.0,
-        pending_time=None,
-        have=None,
-        lost_key="grant",
-        gate=gate,
-    )
 
 
 def ask(store: Store, wanted: Claim) -> str:
@@ -83,7 +55,7 @@ def test_lg1_one_slot_many_keys_one_owner(store: Store, other: Store) -> None:
 
 
 def test_one_key_asking_at_both_verifiers_is_served_by_both_and_owns_one_slot(store: Store, other: Store) -> None:
-    claims = [replace(claim(1, "k"), nonce=f"n{racer}") for racer in range(RACERS)]
+    claims = [claim(1, nonce=f"n{racer}") for racer in range(RACERS)]
     assert race(store, other, claims) == {"new": 1, "again": RACERS - 1}
     (line,) = desk.list_slots(store)
     assert line.owner == claims[0].owner
@@ -91,7 +63,7 @@ def test_one_key_asking_at_both_verifiers_is_served_by_both_and_owns_one_slot(st
 
 def test_lg4_one_key_shown_by_many_instances_at_once_belongs_to_one(store: Store, other: Store) -> None:
     for number in range(ROUNDS):
-        claims = [replace(claim(number * 100 + racer, "k"), owner=f"{number:043d}") for racer in range(RACERS)]
+        claims = [claim(number * 100 + racer, owner=f"{number:043d}") for racer in range(RACERS)]
         assert race(store, other, claims) == {"new": 1, "not_admitted": RACERS - 1}
 
 

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,6 @@ from hsm_verifier.audit import Audit
 from hsm_verifier.cli.common import open_store
 from hsm_verifier.cli.serve import guard_restore
 from hsm_verifier.ledger import desk, engines, receipts, restored
-from hsm_verifier.ledger.gate import GateKey
 from hsm_verifier.ledger.receipts import Note
 from hsm_verifier.ledger.rows import Claim
 from hsm_verifier.ledger.store import Store
@@ -24,28 +23,8 @@ from hsm_verifier.ledger.take import Taken, take
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.settings import load_settings
 from lab.postgres import Postgres
+from tests.verifier.claims import GATE, SERIAL, claim
 from tests.verifier.party import AUDIENCE, NONCE_KEY
-
-SERIAL = 1_800_000_000
-GATE = GateKey(pin_id="pin-00000001", members=("1", "2"))
-
-
-def claim(number: int, key: str = "k") -> Claim:
-    return Claim(
-        instance_id=f"i-{number:017x}",
-        owner=f"{number:04d}{key}".ljust(43, "k"),
-        jwk="{}",
-        group="web",
-        serial=SERIAL,
-        nonce=f"nonce-{number}-{key}",
-        level="identity-role",
-        first_time=True,
-        launch_time=1.0,
-        pending_time=None,
-        have=None,
-        lost_key="grant",
-        gate=None,
-    )
 
 
 def ask(store: Store, wanted: Claim) -> str:
@@ -155,7 +134,7 @@ def note_answer(audit: Audit, number: int, how: str, *, repeated: bool | None = 
 def test_what_a_backup_must_not_bring_back(served: Store) -> None:
     """A grant used since would be usable again, a PIN refused since would be proven again."""
     desk.make_grant(served, claim(1).instance_id, count=1, seconds=3600, reason="rebuilt", owner=None)
-    first = replace(claim(3), gate=GATE)
+    first = claim(3, gate=GATE)
     assert ask(served, first) == "new"
     assert "proven" in receipts.note(served, installed(first, "accepted")).effect
     restored.enter(served)

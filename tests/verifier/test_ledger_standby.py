@@ -9,8 +9,9 @@ import pytest
 from hsm_verifier.ledger import engines
 from hsm_verifier.ledger.store import Store
 from lab.postgres import Postgres
+from tests.verifier.claims import claim
 from tests.verifier.party import AUDIENCE, NONCE_KEY
-from tests.verifier.test_ledger_restored import ask, claim
+from tests.verifier.test_ledger_restored import ask
 
 LAGGING = (
     "cp -a --no-target-directory {data} {copy} && touch {copy}/standby.signal && chown --reference={data} {copy}/*"
