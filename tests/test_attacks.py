@@ -22,7 +22,7 @@ from asn1crypto import cms
 from hsm_enrol import ask
 from hsm_enrol.errors import EnrolError
 from hsm_enrol.host import courier as courier_module
-from hsm_enrol.host import exchange, metadata, state
+from hsm_enrol.host import exchange, http_client, metadata, state
 from hsm_enrol.host import heard as heard_module
 from hsm_enrol.host.courier import Courier, Outgoing
 from hsm_enrol.host.imds import Imds
@@ -394,7 +394,8 @@ def test_a14_an_answer_beyond_its_cap_is_not_read(attacked: Attacked, tmp_path: 
 
 def test_a14_an_answer_that_unpacks_itself_is_refused(attacked: Attacked, tmp_path: Path) -> None:
     bomb = b"not packed at all"
-    attacked.without(exchange, "_read", lambda answer, _message: (answer.raw.read(), None))
+    attacked.without(http_client, "_cap", lambda _answer, _request: MAX_ANSWER)
+    attacked.without(exchange, "_understood", lambda answer, _message: (answer.body, None))
     said = bad_party.says(200, "application/jose", bomb, content_encoding="gzip")
     with listening(tmp_path, enrolments=[said]) as (courier, _lines):
         attacked.outcome(went_through=heard(courier) != b"")

@@ -16,7 +16,7 @@ from hsm_enrol.errors import (
     VerifierUntrusted,
     WireError,
 )
-from hsm_enrol.host.http_client import Answer, Client, Failed, Request
+from hsm_enrol.host.http_client import UNPACKED, Answer, Client, Failed, Request
 from hsm_enrol.host.retry import Deadline, seconds_of
 from hsm_enrol.shapes import dataclass
 from hsm_enrol.wire.messages import ANSWER_TYPE, MAX_ANSWER, MAX_PROBLEM, PROBLEM_TYPE, REASONS, Problem
@@ -116,8 +116,8 @@ def _understood(answer: Answer, message: Message) -> tuple[bytes, Problem | None
     not_ours = Unanswered(NotOurVerifier(url=message.url, status=answer.status))
     if answer.status == _NO_CONTENT and not message.wants:
         return b"", None
-    if answer.encoding != "identity":
-        raise not_ours  # nobody offered to unpack anything
+    if answer.encoding != UNPACKED:
+        raise not_ours
     if answer.status == _OK and answer.kind == message.wants:
         if len(answer.body) <= message.most:
             return answer.body, None

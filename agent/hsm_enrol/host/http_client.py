@@ -19,6 +19,7 @@ from hsm_enrol.host.trust import trusting, why_untrusted
 from hsm_enrol.shapes import dataclass
 
 ANY_KIND: Final = "*"
+UNPACKED: Final = "identity"  # nobody offered to unpack anything
 
 How = Literal["silent", "slow", "untrusted", "broken"]
 """No answer in time; no connection (or not all of an answer) in time; TLS does not trust; anything else."""
@@ -44,7 +45,7 @@ class Answer:
 
     status: int
     kind: str  # media type in small letters, "" when none is told
-    encoding: str  # "identity" unless it is packed, though nobody offered to unpack
+    encoding: str  # UNPACKED, or how it is packed all the same
     retry_after: str | None  # as it was written
     seconds: float  # from the first byte sent, or the connection made, to the last one read
     body: bytes
@@ -96,21 +97,32 @@ class Client:
                 timeout=(request.connect, request.seconds),
                 body=request.body or None,
             ) as answer:
-                kind = answer.headers.get("Content-Type", "").split(";")[0].strip().lower()
-                encoding = answer.headers.get("Content-Encoding", "identity").lower()
-                cap = request.caps.get(kind, request.caps.get(ANY_KIND))
-                if encoding != "identity" or (request.read_at and answer.status_code not in request.read_at):
-                    cap = None
+                cap = _cap(answer, request)
                 return Answer(
                     body=b"" if cap is None else read_at_most(answer.raw, cap),  # before the seconds are counted
                     status=answer.status_code,
-                    kind=kind,
-                    encoding=encoding,
+                    kind=_kind(answer),
+                    encoding=_encoding(answer),
                     retry_after=answer.headers.get("Retry-After"),
                     seconds=turn.seconds - turn.remaining(),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError) as failure:
             raise _failed(failure) from None
+
+
+def _cap(answer: requests.Response, request: Request) -> int | None:
+    """Give how many bytes of the body may be read; None when nobody wants it, or it is packed."""
+    if _encoding(answer) != UNPACKED or (request.read_at and answer.status_code not in request.read_at):
+        return None
+    return request.caps.get(_kind(answer), request.caps.get(ANY_KIND))
+
+
+def _kind(answer: requests.Response) -> str:
+    return answer.headers.get("Content-Type", "").split(";")[0].strip().lower()
+
+
+def _encoding(answer: requests.Response) -> str:
+    return answer.headers.get("Content-Encoding", UNPACKED).lower()
 
 
 def _failed(failure: Exception) -> Failed:

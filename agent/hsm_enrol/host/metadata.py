@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hsm_enrol.errors import EnrolError, ImdsHopLimit, ImdsOdd, ImdsOff, ImdsThrottled, ImdsUnreachable
-from hsm_enrol.host.http_client import ANY_KIND, Client, Failed, Request
+from hsm_enrol.host.http_client import ANY_KIND, UNPACKED, Client, Failed, Request
 from hsm_enrol.host.retry import Deadline, retrying, seconds_of
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Metadata:
         if answer.status == _TOO_MANY or answer.status >= _SERVER_ERROR:
             throttled = ImdsThrottled(status=answer.status, seconds=round(self._deadline.seconds))
             raise _Passing(throttled, seconds_of(answer.retry_after))
-        if answer.encoding != "identity":
+        if answer.encoding != UNPACKED:
             raise self.odd(item, "packed, though not asked to")
         self._note(f"{method} {request.url}: {answer.status}, {len(answer.body)} bytes")
         if len(answer.body) > MOST_BYTES:
