@@ -120,6 +120,14 @@ def test_a_grant_is_asked_back_and_told(site: Site) -> None:
     assert "disk replaced" in "".join(all_of(site, "table"))
     line = audit(site.operators)[-1]
     assert (line["event"], line["instance"], line["why"]) == ("grant", name, "disk replaced")
+    press(site, "a[href$='/withdraw']")
+    assert "1 grant is open" in one(site, "form").text
+    one(site, "#reason").send_keys("it was another disk")
+    press(site, "button.main")
+    assert "1 grant(s) of" in one(site, "[role=status]").text
+    assert not site.driver.find_elements("css selector", "a[href$='/withdraw']")
+    line = audit(site.operators)[-1]
+    assert (line["event"], line["instance"], line["why"]) == ("grant_withdrawn", name, "it was another disk")
 
 
 def test_a_form_without_a_reason_is_not_sent(site: Site) -> None:

@@ -241,6 +241,30 @@ def test_a_revocation_is_asked_back_and_ends_the_instance(alice: Browser, local:
     assert [(one["instance"], one["why"], one["slots"]) for one in lines] == [(name, "stolen", 1)]
 
 
+def test_grants_are_withdrawn_and_only_where_some_are_open(
+    alice: Browser, local: Operators, settings: Settings
+) -> None:
+    name = "i-0123456789abcdef6"
+    path = f"/instances/{name}/withdraw"
+    for count in (1, 2):
+        desk.make_grant(local.store, name, count=count, seconds=3600, reason="a typing error", owner=None)
+    assert path in alice.look(f"/instances/{name}").text
+    assert "2 grants are open" in alice.look(path).text
+    assert alice.submit(path, ticket=alice.ticket(path), reason="").status_code == 400
+    assert desk.open_grants(local.store, name) == 2
+    assert alice.submit(path, ticket=alice.ticket(path), reason="wrong host").status_code == 303
+    assert desk.open_grants(local.store, name) == 0
+    page = alice.look(f"/instances/{name}").text
+    assert "2 grant(s) of" in page
+    assert path not in page
+    reply = alice.submit(path, ticket=alice.ticket(path), reason="wrong host")
+    assert (reply.status_code, "no grant that is open" in reply.text) == (400, True)
+    (line,) = [one for one in audit(settings) if one["event"] == "grant_withdrawn"]
+    assert (line["instance"], line["why"], line["grants"], line["via"]) == (name, "wrong host", 2, "page")
+    with local.store.deciding() as tx:
+        tx.exec_driver_sql(f"DELETE FROM grants WHERE instance_id = '{name}'")
+
+
 def test_a_halted_pin_is_resumed(alice: Browser, local: Operators, settings: Settings) -> None:
     path = "/gates/pin-of-batch/resume"
     assert "HALTED" in alice.look(path).text

@@ -17,6 +17,7 @@ from hsm_verifier.cli.common import open_store, open_vault
 from hsm_verifier.cli.grant import parse_span
 from hsm_verifier.cli.serve import guard_restore, make_world
 from hsm_verifier.ledger.take import Taken, take
+from hsm_verifier.refusal import Refusal
 from hsm_verifier.settings import load_settings
 from lab import pki
 from tests.verifier.claims import claim
@@ -211,10 +212,37 @@ def test_ledger_list_grant_and_revoke(folder: Path, run: Run) -> None:
     assert all(one["by"] for one in events)
 
 
+def test_a_grant_tells_of_others_that_are_open_and_all_can_be_withdrawn(folder: Path, run: Run) -> None:
+    assert serve_one(folder) == "new"
+    grant = ["grant", INSTANCE, "--reason", "r"]
+    assert "beside" not in run(*grant, "--count", "1")[1]
+    assert "beside this grant 1 more of it is open" in " ".join(run(*grant, "--owner", "Q" * 43)[1].split())
+    assert "beside this grant 2 more of it are open" in " ".join(run(*grant, "--until", "2h")[1].split())
+    assert serve_one(folder, "Y" * 43) == "granted"
+    status, out, _ = run("grant", INSTANCE, "--withdraw", "--reason", "wrong host")
+    assert (status, out.split()[:2]) == (0, ["2", "grant(s)"])  # the third was used up
+    with pytest.raises(Refusal, match="already_enrolled"):
+        serve_one(folder, "X" * 43)
+    assert run("grant", INSTANCE, "--withdraw", "--reason", "wrong host")[0] == 1
+    events = [json.loads(line) for line in run("audit", "tail", "--json")[1].splitlines()]
+    assert [one["event"] for one in events] == ["init", "grant", "grant", "grant", "grant_withdrawn"]
+    assert (events[-1]["why"], events[-1]["grants"], events[-1]["instance"]) == ("wrong host", 2, INSTANCE)
+
+
+def test_of_an_instance_that_was_never_served_a_grant_can_be_withdrawn(run: Run) -> None:
+    assert run("grant", INSTANCE, "--reason", "a typing error")[0] == 0
+    assert run("ledger", "revoke", INSTANCE, "--reason", "a typing error")[0] == 1  # there is nothing to revoke
+    assert run("grant", INSTANCE, "--withdraw", "--reason", "a typing error")[0] == 0
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ["not-an-instance", "--reason", "r"],
+        ["not-an-instance", "--reason", "r", "--withdraw"],
+        [INSTANCE, "--reason", "r", "--withdraw", "--count", "1"],
+        [INSTANCE, "--reason", "r", "--withdraw", "--until", "1h"],
+        [INSTANCE, "--reason", "r", "--withdraw", "--owner", "Y" * 43],
         [INSTANCE, "--reason", "r", "--until", "25h"],
         [INSTANCE, "--reason", "r", "--until", "soon"],
         [INSTANCE, "--reason", "r", "--count", "0"],

@@ -150,6 +150,22 @@ def test_o6_a_grant_for_one_owner_helps_no_other(store: Store) -> None:
     assert ask(store, replace(ANOTHER, owner="Y" * 43)) == "granted"
 
 
+def test_o6_grants_that_are_withdrawn_help_nobody_and_what_they_gave_stays(store: Store) -> None:
+    to_taken(store)
+    for owner in (OTHER, None):
+        desk.make_grant(store, INSTANCE, count=1, seconds=3600, reason="rebuilt", owner=owner)
+    desk.make_grant(store, "i-0123456789abcdef9", count=1, seconds=3600, reason="another instance's", owner=None)
+    assert ask(store, ANOTHER) == "granted"
+    assert (desk.open_grants(store, INSTANCE), desk.withdraw(store, INSTANCE), desk.withdraw(store, INSTANCE)) == (
+        1,
+        1,
+        0,
+    )
+    assert ask(store, AGAIN) == "already_enrolled 409!"
+    assert ask(store, replace(ANOTHER, nonce="n3")) == "again"
+    assert desk.open_grants(store, "i-0123456789abcdef9") == 1
+
+
 @pytest.mark.parametrize(
     ("count", "seconds", "reason"), [(0, 60, "r"), (101, 60, "r"), (1, 0, "r"), (1, 86401, "r"), (1, 60, "")]
 )

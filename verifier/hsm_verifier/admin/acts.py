@@ -1,4 +1,4 @@
-"""Knows what operators may change from the page: grant, revoke, resume. Each is asked back on a form of its own.
+"""Knows what operators may change from the page: grant, withdraw, revoke, resume; each on a form that asks back.
 
 The same functions as the command line's do it (ledger/desk.py), and the same audit lines tell it, with who it was.
 """
@@ -73,6 +73,39 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withdraw:
+    """Take back an instance's grants that are still open."""
+
+    office: Office
+
+    def form(self, asked: Asked, ticket: str, fault: str = "") -> Page:
+        """Say how many there are and ask why."""
+        name = instance_id(asked)
+        return self.office.render(
+            "withdraw.html",
+            asked,
+            status=400 if fault else 200,
+            instance=name,
+            count=desk.open_grants(self.office.store, name),
+            ticket=ticket,
+            fault=fault,
+        )
+
+    def do(self, asked: Asked) -> str:
+        """End them; gives the sentence for the next page. Raises Refused."""
+        name, why = instance_id(asked), _reason(asked)
+        count = desk.withdraw(self.office.store, name)
+        if not count:
+            raise Refused(f"{name} has no grant that is open")
+        _note(self.office, asked, "grant_withdrawn", instance=name, why=why, grants=count)
+        return f"{count} grant(s) of {name} withdrawn; what was given by them stays given"
+
+    def back(self, asked: Asked) -> str:
+        """Give the page to return to."""
+        return f"/instances/{instance_id(asked)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Revoke:
     """Never serve an instance again."""
 
@@ -138,7 +171,7 @@ class Resume:
         return "/"
 
 
-Act = Grant | Revoke | Resume
+Act = Grant | Withdraw | Revoke | Resume
 
 
 def _reason(asked: Asked) -> str:

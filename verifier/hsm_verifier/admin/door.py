@@ -22,7 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hsm_verifier.admin import pages
-from hsm_verifier.admin.acts import Act, Grant, Refused, Resume, Revoke
+from hsm_verifier.admin.acts import Act, Grant, Refused, Resume, Revoke, Withdraw
 from hsm_verifier.admin.asked import Asked, NotShown, Page
 from hsm_verifier.admin.forms import read_form, same_origin
 from hsm_verifier.admin.headers import Secured
@@ -77,6 +77,7 @@ class Door:
         ]
         for address, act in (
             ("/instances/{instance}/grant", Grant(office=office)),
+            ("/instances/{instance}/withdraw", Withdraw(office=office)),
             ("/instances/{instance}/revoke", Revoke(office=office)),
             ("/gates/{pin_id}/resume", Resume(office=office)),
         ):

@@ -88,7 +88,8 @@ def instance(office: Office, asked: Asked) -> Page:
     told = tuple(one for one in lines if one.instance == name)
     slots = look.slots_of(name)
     waits = look.waits_since(name)
-    if not (slots or told or waits):
+    grants = look.grants_of(name)
+    if not (slots or told or waits or grants):
         raise NotShown(404, f"{name} was neither served nor refused here as far as ledger and audit remember")
     return office.render(
         "instance.html",
@@ -98,7 +99,8 @@ def instance(office: Office, asked: Asked) -> Page:
         standing=standing[0] if standing else None,
         slots=slots,
         waits=waits,
-        grants=look.grants_of(name),
+        grants=grants,
+        open_grants=any(one.remaining and not one.over for one in grants),
         lines=told[:DECISIONS],
         error=last_errors(standing, lines).get(name, ""),
         last=told[0] if told else None,

@@ -1,11 +1,11 @@
-"""Knows what an operator may do to the ledger: grant, revoke, list. The caller writes each into the audit."""
+"""Knows what an operator may do to the ledger: grant, withdraw, revoke, list. The caller writes each into the audit."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 
 from hsm_verifier.ledger import gate
 from hsm_verifier.ledger.rows import lock
@@ -62,6 +62,23 @@ def make_grant(store: Store, instance_id: str, *, count: int, seconds: float, re
             .returning(grants.c.until)
         )
         return float(made.scalar_one())
+
+
+def open_grants(store: Store, instance_id: str) -> int:
+    """Give how many of an instance's grants may still be used."""
+    found = select(func.count()).select_from(grants).where(*_usable(instance_id))
+    with store.reading() as tx:
+        return int(tx.execute(found).scalar_one())
+
+
+def withdraw(store: Store, instance_id: str) -> int:
+    """End all of an instance's grants that may still be used. Gives how many that was; what was given stays given."""
+    with store.deciding() as tx:
+        return tx.execute(update(grants).where(*_usable(instance_id)).values(until=db_now())).rowcount
+
+
+def _usable(instance_id: str) -> tuple[ColumnElement[bool], ...]:
+    return grants.c.instance_id == instance_id, grants.c.remaining > 0, grants.c.until > db_now()
 
 
 def revoke(store: Store, instance_id: str) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
 
 from hsm_verifier.ledger.desk import OVERDUE
-from hsm_verifier.ledger.schema import grants, instances, sightings, slots
+from hsm_verifier.ledger.schema import db_now, grants, instances, sightings, slots
 from hsm_verifier.ledger.store import Store
 
 STATES = ("FREE", "TAKEN", "CONFIRMED", "REVOKED")
@@ -49,10 +49,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantLine:
-    """One grant that may still be used, or could until a while ago."""
+    """One grant; `over` by the database's clock (LG2)."""
 
     remaining: int
     until: float
+    over: bool
     reason: str
     owner: str | None
     made_at: float
@@ -136,14 +137,16 @@ class Fleet:
 
     def grants_of(self, instance_id: str) -> tuple[GrantLine, ...]:
         """Give an instance's grants, newest first; used up and ended ones too."""
+        over = case((grants.c.until <= db_now(), 1), else_=0).label("over")
         asked = (
-            select(grants.c.remaining, grants.c.until, grants.c.reason, grants.c.owner, grants.c.made_at)
+            select(grants.c.remaining, grants.c.until, over, grants.c.reason, grants.c.owner, grants.c.made_at)
             .where(grants.c.instance_id == instance_id)
             .order_by(grants.c.made_at.desc())
             .limit(20)
         )
         with self._store.reading() as tx:
-            return tuple(GrantLine(**row) for row in tx.execute(asked).mappings().all())
+            rows = tx.execute(asked).mappings().all()
+        return tuple(GrantLine(**{**row, "over": bool(row["over"])}) for row in rows)
 
     def waits_since(self, instance_id: str) -> float | None:
         """Give since when an instance waits at the release gate or for AWS to show it."""
