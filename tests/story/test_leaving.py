@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from hsm_enrol.chrystoki import CLIENT, HA
+from hsm_enrol.cli import commands, grammar
+from hsm_enrol.cli.main import main
 from hsm_enrol.deliver import HA_ENV
 from hsm_enrol.host import act
 from hsm_enrol.host.keep import DISPLACED
@@ -200,6 +202,39 @@ def test_generalize_without_a_client_removes_the_pair_where_clients_have_theirs(
     joined.path(RECORD).unlink()
     joined.generalize()
     nothing_of_ours(joined)
+
+
+@pytest.fixture
+def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The place of the settings on a machine that has none."""
+    for module in (commands, grammar):
+        monkeypatch.setattr(module, "DEFAULT_CONFIG", str(tmp_path / "hsm-enrol.toml"))
+    return tmp_path / "hsm-enrol.toml"
+
+
+def test_an_image_without_settings_and_without_a_client_is_generalized(
+    no_settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in ("etc", "run", "var/lib/hsm-enrol"):
+        (tmp_path / "image" / place).mkdir(parents=True)
+    assert main(["--root", str(tmp_path / "image"), "generalize"]) == 0
+    assert not (tmp_path / "image/var/lib/hsm-enrol").exists()
+    assert f"there is no {no_settings}" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_a_member_whose_settings_are_gone_is_generalized(joined: PlayedHost) -> None:
+    assert main(["--root", str(joined.root), "generalize"]) == 0
+    nothing_of_ours(joined)
+
+
+@pytest.mark.parametrize("command", ["generalize", "leave"])
+def test_settings_that_somebody_named_have_to_be_there(
+    no_settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    named = ["--config", f"{no_settings}-misspelt"] if command == "generalize" else []
+    assert main([*named, "--root", str(tmp_path), command]) == 78
+    assert "cannot read" in capsys.readouterr().err
 
 
 # --- an image that was made without it

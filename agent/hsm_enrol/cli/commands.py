@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from hsm_enrol.cli.out import show_json
 from hsm_enrol.errors import EnrolError, NotRoot, TryLater
 from hsm_enrol.host.voice import Voice
-from hsm_enrol.settings import load
-from hsm_enrol.words import REASONS
+from hsm_enrol.settings import Settings, load, of_an_image
+from hsm_enrol.words import DEFAULT_CONFIG, REASONS
 
 if TYPE_CHECKING:
     import argparse
@@ -20,13 +20,13 @@ Command = Callable[[Any, Voice], int]
 Declare = Callable[["argparse.ArgumentParser"], None]
 
 
-def _run_of(args: Any, voice: Voice, **more: Any) -> Any:
+def _run_of(args: Any, voice: Voice, read: Callable[[str, str], Settings] = load, **more: Any) -> Any:
     """Gather what the story needs. The settings file is read as it is named; --root is for what is written."""
     from hsm_enrol.at_work import Run  # noqa: PLC0415  requests and cryptography come in here
 
     if os.geteuid() and not args.root:
         raise NotRoot(command=args.command)
-    settings = load(args.config, args.root)
+    settings = read(args.config, args.root)
     return Run(
         settings=settings, settings_path=args.config, reason=getattr(args, "reason", "operator"), voice=voice, **more
     )
@@ -137,7 +137,14 @@ def generalize(args: Any, voice: Voice) -> int:
     from hsm_enrol.host import last_run  # noqa: PLC0415
     from hsm_enrol.leave import generalize as clean  # noqa: PLC0415
 
-    run = _run_of(args, voice)
+    def read(path: str, root: str) -> Settings:
+        # Recipes bake no settings in: they come with the instance. A file that somebody named has to be there.
+        if path != DEFAULT_CONFIG or os.path.lexists(path):
+            return load(path, root)
+        voice.say(f"there is no {path}: a Luna client is looked for in its usual places")
+        return of_an_image(root)
+
+    run = _run_of(args, voice, read)
     last_run.forget(args.root)
     return _gone(args, voice, clean(run))
 
