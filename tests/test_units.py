@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hsm_enrol.words import DEFAULT_CONFIG
+from hsm_verifier.__main__ import make_parser
 from tests.shown import blocks
 
 ROOT = Path(__file__).parent.parent
@@ -155,6 +157,15 @@ def test_systemd_waits_longer_than_the_agent_does() -> None:
 def test_the_example_firewall_is_one_that_nft_takes() -> None:
     done = run("unshare", "--net", "nft", "--check", "--file", SYSTEMD / "examples/imds-root-only.nft")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_command_without_config_reads_the_settings_of_the_packaged_unit() -> None:
+    args = make_parser().parse_args(["ledger", "list"])
+    for unit in ("hsm-verifier.service", "hsm-verifier@.service"):
+        (start,) = [line for line in lines(unit) if line.startswith("ExecStart=")]
+        assert f"--config {args.config}" in start
+        assert f"ConditionPathExists={args.config}" in lines(unit)
+    assert f"ConditionPathExists={DEFAULT_CONFIG}" in lines("hsm-enrol.service")
 
 
 def test_the_verifiers_socket_is_skipped_when_its_service_is() -> None:

@@ -22,7 +22,6 @@ SERVICE, SOCKET = "hsm-verifier.service", "hsm-verifier.socket"
 FURTHER = "hsm-verifier@2.service"
 USER = "hsm-verifier"
 STATE = "/var/lib/hsm-verifier"
-CONFIG = f"{STATE}/hsm-verifier.toml"
 PATIENCE = 30.0  # seconds; clients wait in the socket's queue while the service starts
 AS_USER = ("env", "-C", STATE, "runuser", "-u", USER, "--")
 CALLERS = 4  # at once
@@ -40,9 +39,8 @@ class VerifierHost:
         (self.machine.root / "verifier.deb").write_bytes(package.read_bytes())
 
     def types(self, line: str) -> str:
-        """Run a line of docs/operating.md that begins with hsm-verifier: as its user, in its folder, with --config."""
-        words = line.split()
-        return self.machine.run(*AS_USER, *words, *(() if words[1] == "init" else ("--config", CONFIG)))
+        """Run a line of docs/operating.md that begins with hsm-verifier: as its user, in its folder."""
+        return self.machine.run(*AS_USER, *line.split())
 
     def give(self, name: str, text: str) -> None:
         """Put a file into the verifier's folder, of its user and 0600, or replace what is in one that is there."""

@@ -10,7 +10,6 @@ from lab.rehearsal.machine import Machine, until
 from lab.rehearsal.seeing import monotonic, see, see_equal, see_joined
 from lab.rehearsal.site import Site
 from lab.rehearsal.verifier_host import (
-    CONFIG,
     FURTHER,
     NAME,
     PACKAGE,
@@ -110,7 +109,7 @@ def set_up(site: Site, host: VerifierHost) -> str:
 
 def publish_as_root(site: Site, host: VerifierHost, member: Machine) -> None:
     """Type a publication as root, by mistake: the verifier reads it none the less, and the instance takes it."""
-    words = ("hsm-verifier", "bundle", "put", "--group", "web", "bundle.json", "--config", CONFIG)
+    words = ("hsm-verifier", "bundle", "put", "--group", "web", "bundle.json")
     site.serial = int(host.machine.run("env", "-C", STATE, *words).split()[-1])
     see_owner(host)
     member.run("hsm-enrol", "refresh")

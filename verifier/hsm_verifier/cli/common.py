@@ -20,7 +20,7 @@ from hsm_verifier.settings import Settings, load_settings
 from hsm_verifier.vault import Bundles, Vault
 from hsm_verifier.vault_kv import KvAside, KvVault
 
-DEFAULT_CONFIG = "/etc/hsm-verifier/hsm-verifier.toml"
+DEFAULT_CONFIG = "/var/lib/hsm-verifier/hsm-verifier.toml"  # where the package's unit has them
 
 
 class CliError(Exception):
