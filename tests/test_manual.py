@@ -1,5 +1,6 @@
 """The manual pages, the completion and the example settings say what the code does."""
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -107,6 +108,48 @@ def test_each_command_is_in_the_manual() -> None:
     for name, subcommands in commands_of_the_verifier().items():
         lines = re.findall(rf"^     {name}\b(.*)$", verifier, re.MULTILINE)  # prose may begin with the word too
         assert any(subcommands == set(re.findall(r"[a-z]+", line)) & subcommands for line in lines), name
+
+
+def entries(manual: str) -> dict[str, str]:
+    """What the page says of each command, by its first word."""
+    parts = re.split(r"^ {5}(?=[a-z])", section(manual, "DESCRIPTION"), flags=re.MULTILINE)
+    return {text.split()[0]: text for text in parts if text.strip()}
+
+
+def test_each_option_of_each_command_is_in_its_entry_of_the_manual() -> None:
+    shared = options(agents_parser()) | {"--help"}
+    for manual, parser in (("hsm-enrol.8", agents_parser()), ("hsm-verifier.8", make_parser())):
+        told = entries(manual)
+        for name, one in subparsers(parser).items():
+            wanted = {word for inner in leaves(one) for word in options(inner)} - shared - {"--config"}
+            assert {word for word in wanted if not re.search(rf"{word}\b", told[name])} == set(), f"{manual} {name}"
+
+
+def leaves(parser: object) -> list[object]:
+    inner = subparsers(parser)
+    return [leaf for one in inner.values() for leaf in leaves(one)] if inner else [parser]
+
+
+def test_each_exit_status_of_the_verifier_is_in_its_manual() -> None:
+    calls = [
+        call
+        for path in (ROOT / "verifier/hsm_verifier").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in {"CliError", "_fail"}
+    ]
+    given = {call.args[1].value for call in calls if len(call.args) > 1 and isinstance(call.args[1], ast.Constant)}
+    assert len(calls) > 20
+    listed = {
+        int(status) for status in re.findall(r"^ {5}(\d+) ", section("hsm-verifier.8", "EXIT STATUS"), re.MULTILINE)
+    }
+    assert listed == given | {0, 1}
+
+
+@pytest.mark.parametrize("words", [["nosuch"], ["ledger"], ["--nonsense"], ["grant", "i-0", "--count", "many"]])
+def test_a_wrong_word_ends_the_verifiers_command_as_its_manual_says(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        make_parser().parse_args(words)
+    assert ended.value.code == 64
 
 
 def commands_of_the_verifier() -> dict[str, set[str]]:

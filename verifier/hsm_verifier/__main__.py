@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import NoReturn
 
 from hsm_enrol.errors import WireError
 from hsm_verifier import __version__
@@ -47,9 +48,17 @@ COMMANDS = (
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse, with the exit status of sysexits for wrong usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(os.EX_USAGE, f"{self.prog}: error: {message}\n")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Give the whole command line."""
-    parser = argparse.ArgumentParser(prog="hsm-verifier", description="The verifying party of hsm-enrol.")
+    parser = _Parser(prog="hsm-verifier", description="The verifying party of hsm-enrol.")
     parser.add_argument("--version", action="version", version=f"hsm-verifier {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module, words in COMMANDS:
