@@ -283,6 +283,7 @@ def test_answer_key_rotation_keeps_two_and_then_one(folder: Path, run: Run) -> N
     assert run("answer-key", "rotate", "--finish")[0] == 0
     assert [Path(key).name for key in load_settings(config).state.answer_keys] == ["answer-key-2.pem"]
     assert not (folder / "secrets" / "answer-key-1.pem").exists()
+    assert (folder / "answer-key.pem").read_bytes() == (folder / "answer-key-2.pub.pem").read_bytes()
     assert config.read_text() == before.replace("answer-key-1", "answer-key-2")
     assert run("answer-key", "rotate")[0] == 0
     assert load_settings(config).state.answer_keys[0].endswith("answer-key-3.pem")
