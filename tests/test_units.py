@@ -154,6 +154,12 @@ def test_systemd_waits_longer_than_the_agent_does() -> None:
     assert as_span(setting.partition("=")[2]) > deadlines
 
 
+@pytest.mark.parametrize("service", [name for name in SERVICES if name.startswith("hsm-enrol")])
+def test_systemd_listens_when_the_agent_asks_for_more_time(service: str) -> None:
+    assert "NotifyAccess=main" in lines(service)
+    assert any(line.startswith("TimeoutStartSec=") for line in lines(service))
+
+
 def test_the_example_firewall_is_one_that_nft_takes() -> None:
     done = run("unshare", "--net", "nft", "--check", "--file", SYSTEMD / "examples/imds-root-only.nft")
     assert (done.returncode, done.stderr) == (0, "")

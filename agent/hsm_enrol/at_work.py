@@ -19,6 +19,7 @@ from hsm_enrol.host.folders import below
 from hsm_enrol.host.imds import DMI, Imds
 from hsm_enrol.host.lock import Lock
 from hsm_enrol.host.retry import Deadline
+from hsm_enrol.host.service_manager import ask_for_time
 from hsm_enrol.host.site import Site
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.plan import NOTHING, Former
@@ -85,6 +86,8 @@ def at_work(run: Run, *, damaged_record_is_none: bool = False) -> Iterator[Host]
         stack.enter_context(signals.raising())
         with signals.held():
             recover(root, voice)
+        # Metadata is read anew for each question, so that its time may begin again when the verifiers' is nearly over.
+        ask_for_time(2 * run.settings.imds.deadline + run.settings.verifier.deadline)
         site = Site.of(run.settings)
         imds = stack.enter_context(_closing(open_imds(run)))
         courier = stack.enter_context(_closing(_courier(run)))

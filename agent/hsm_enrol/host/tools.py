@@ -18,6 +18,7 @@ from dataclasses import field
 from hsm_enrol.errors import ClientMissing, ToolFailed
 from hsm_enrol.host.child import Child, start
 from hsm_enrol.host.folders import errno_name
+from hsm_enrol.host.service_manager import ask_for_time
 from hsm_enrol.shapes import dataclass
 
 CAP = 64 * 1024  # bytes of output kept, the last ones
@@ -66,6 +67,7 @@ def run_tool(
     open in the tool, so that the lock outlives us if the tool does. existing_objects: answer to an "objects" question.
     Raises ClientMissing when the program is not there, ToolFailed when it cannot be started.
     """
+    ask_for_time(timeout)
     master, slave = os.openpty()
     try:
         try:

@@ -1,0 +1,24 @@
+"""Knows how to tell systemd that a run goes on: it ends one at TimeoutStartSec=, unless that asks for more time."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+
+MARGIN = 90.0  # seconds: for an undo, and for what comes between two messages
+
+
+def ask_for_time(seconds: float) -> None:
+    """Say that up to `seconds`, and the margin, are still needed (sd_notify(3)); nothing where no systemd listens.
+
+    That never takes time away: systemd keeps the later of this and what was to be the end before.
+    """
+    where = os.environ.get("NOTIFY_SOCKET", "")
+    if not where:
+        return
+    address = "\0" + where[1:] if where.startswith("@") else where
+    message = f"EXTEND_TIMEOUT_USEC={int((seconds + MARGIN) * 1e6)}"
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.connect(address)
+        sock.sendall(message.encode())
