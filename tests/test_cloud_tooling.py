@@ -28,7 +28,7 @@ UNITS = "hsm-enrol.service hsm-enrol-retry.timer hsm-enrol-refresh.timer hsm-enr
 
 @pytest.fixture(scope="module", autouse=True)
 def tools() -> None:
-    subprocess.run([PACKAGING / "dev/needs.sh", "packer=packer"], check=True, timeout=110)
+    subprocess.run([PACKAGING / "dev/needs.sh", "packer=packer", "systemd-analyze=systemd"], check=True, timeout=110)
 
 
 def run(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -174,6 +174,20 @@ def test_both_image_recipes_enable_every_unit_and_generalize_after_it() -> None:
     for recipe in (PACKAGING / "ami/provision.sh", COMPONENT):
         text = recipe.read_text()
         assert 0 < text.index(f"systemctl enable {UNITS}") < text.index("hsm-enrol generalize")
+
+
+def test_what_both_image_recipes_verify_passes_where_no_manual_can_be_shown(tmp_path: Path) -> None:
+    """An image may lack man, or leave manuals out."""
+    unit = tmp_path / "hsm-enrol.service"
+    unit.write_text(
+        (PACKAGING.parent / "systemd/hsm-enrol.service").read_text().replace("/usr/bin/hsm-enrol", "/bin/true")
+    )
+    for recipe in (PACKAGING / "ami/provision.sh", COMPONENT):
+        (options,) = re.findall(
+            r"systemd-analyze verify (.*)/usr/lib/systemd/system/hsm-enrol.service", recipe.read_text()
+        )
+        done = run("env", "PATH=/nowhere", shutil.which("systemd-analyze") or "", "verify", *options.split(), unit)
+        assert done.returncode == 0, f"{recipe.name}: {done.stderr}"
 
 
 def test_the_packer_template_is_one_that_packer_takes(tmp_path: Path) -> None:
