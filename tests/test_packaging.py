@@ -59,6 +59,26 @@ def test_all_speak_of_one_version() -> None:
     assert {version, agent_version, verifier_version, changelog[1], spec[1]} == {version}
 
 
+def scriptlet(name: str) -> str:
+    spec = (PACKAGING / "rpm/hsm-enrol.spec").read_text()
+    match = re.search(rf"^%{name}\n(.*?)(?=^%)", spec, re.MULTILINE | re.DOTALL)
+    assert match is not None
+    return match[1]
+
+
+@pytest.mark.parametrize("what", [r"systemctl stop hsm-enrol[^|]*", r'echo "hsm-enrol:.*"'])
+def test_both_packages_end_the_same_things_before_they_go(what: str) -> None:
+    deb = re.findall(what, (PACKAGING / "deb/agent/prerm").read_text())
+    assert deb
+    assert re.findall(what, scriptlet("preun")) == deb
+
+
+@pytest.mark.parametrize("name", ["post", "preun", "postun"])
+def test_scriptlets_of_the_rpm_parse(name: str) -> None:
+    done = subprocess.run(["sh", "-n"], input=scriptlet(name), text=True, timeout=10, check=False)
+    assert done.returncode == 0
+
+
 SCRIPTS = sorted(
     path
     for path in PACKAGING.rglob("*")
