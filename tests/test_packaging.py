@@ -59,6 +59,34 @@ def test_all_speak_of_one_version() -> None:
     assert {version, agent_version, verifier_version, changelog[1], spec[1]} == {version}
 
 
+def test_purging_the_verifier_takes_further_processes_that_an_operator_enabled(tmp_path: Path) -> None:
+    """In a mount namespace where the script's folders are its own: nothing of this machine is touched."""
+    script = """
+        set -eu
+        for place in /etc/systemd /var/lib /run; do mount -t tmpfs none $place; done
+        units=/etc/systemd/system
+        mkdir -p $units/hsm-verifier.service.wants $units/hsm-verifier.service.d /var/lib/hsm-verifier
+        ln -s /usr/lib/systemd/system/hsm-verifier@.service $units/hsm-verifier.service.wants/hsm-verifier@2.service
+        touch $units/hsm-verifier.service.d/own.conf
+        sh "$1" purge
+        find /etc/systemd/system /var/lib/hsm* -mindepth 1 ! -type d 2>/dev/null || true
+        ls /etc/systemd/system
+    """
+    postrm = PACKAGING / "deb/verifier/postrm"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", postrm],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert done.stdout.split() == [
+        "/etc/systemd/system/hsm-verifier.service.d/own.conf",
+        "hsm-verifier.service.d",
+    ]
+
+
 def scriptlet(name: str) -> str:
     spec = (PACKAGING / "rpm/hsm-enrol.spec").read_text()
     match = re.search(rf"^%{name}\n(.*?)(?=^%)", spec, re.MULTILINE | re.DOTALL)

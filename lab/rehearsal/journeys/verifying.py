@@ -220,6 +220,7 @@ def end(host: VerifierHost) -> None:
     before = {
         name for name in modes_below(machine, STATE) if name != "admin.sock" and not name.endswith(("-shm", "-wal"))
     }
+    machine.run("systemctl", "enable", FURTHER)
     machine.run("dpkg", "--remove", PACKAGE)
     see(not host.listens(), "no open port after a removal")
     see(before <= set(modes_below(machine, STATE)), "state kept after a removal")
