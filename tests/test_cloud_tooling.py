@@ -87,6 +87,15 @@ def test_the_verifiers_policy_is_the_same_in_both_places() -> None:
     assert rights(json.loads(POLICY.read_text())) == rights(role["Policies"][0]["PolicyDocument"])
 
 
+def test_one_role_to_assume_is_named_by_template_settings_and_document() -> None:
+    template = load_template("verifier-role.yaml")
+    name = template["Resources"]["Looks"]["Properties"]["RoleName"]
+    arn = f'assume_role = "arn:{{partition}}:iam::{{account}}:role/{name}"'
+    assert arn in template["Description"]
+    for place in ("verifier/hsm_verifier/samples/hsm-verifier.toml", "docs/operating.md"):
+        assert arn in (PACKAGING.parent / place).read_text(), place
+
+
 def test_the_policy_allows_each_call_the_verifier_makes_and_no_other() -> None:
     from hsm_verifier import inventory
 
