@@ -14,6 +14,7 @@ from lab.rehearsal.seeing import (
     CONF,
     OWNER_KEY,
     SERVICE,
+    SETTINGS,
     STATE,
     disk,
     see,
@@ -116,12 +117,14 @@ def clone(site: Site) -> str:
 
 
 def generalize(site: Site) -> str:
-    """Make an image as it should be made: nothing of the instance is left on the disk."""
+    """Make an image as it should be made: nothing of the instance is left on the disk; once more without settings."""
     machine = site.machine("generalize")
     machine.boot()
     see_joined(site, machine)
     paths = site.record(machine)["installed"]["paths"]
     machine.run("hsm-enrol", "generalize")
+    machine.run("rm", SETTINGS)
+    machine.run("hsm-enrol", "generalize")  # as recipes do, whose image holds no settings
     left = sorted(path.name for path in (machine.root / STATE.lstrip("/")).glob("*"))
     see_equal(left, [], "state")
     see(not machine.has(paths["key"]) and not machine.has(paths["cert"]), "no client pair")
