@@ -107,6 +107,20 @@ def test_scriptlets_of_the_rpm_parse(name: str) -> None:
     assert done.returncode == 0
 
 
+def test_each_example_that_a_text_names_is_where_the_packages_put_it() -> None:
+    furnished = set(re.findall(r"\b[\w.-]+\.(?:conf|nft|example)\b", (PACKAGING / "furnish.sh").read_text()))
+    texts = [path.read_text("utf-8") for folder in ("agent", "verifier") for path in (ROOT / folder).rglob("*.py")]
+    assert not [one for one in texts if "systemd/examples" in one], "that folder is in no package"
+    shown = [path.read_text("utf-8") for path in (ROOT / "docs").rglob("*") if path.suffix in {".md", ".8", ".5"}]
+    named = {
+        name
+        for text in (*texts, *shown)
+        for name in re.findall(r"(?:/usr/share/hsm-\w+/(?:examples/)?|\{EXAMPLES\}/)([\w-]+\.\w+(?:\.\w+)?)", text)
+    }
+    assert {"other-prefix.conf", "settings-must-come.conf"} <= named
+    assert named <= furnished
+
+
 SCRIPTS = sorted(
     path
     for path in PACKAGING.rglob("*")

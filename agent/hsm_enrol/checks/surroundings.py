@@ -11,6 +11,7 @@ from hsm_enrol.checks.finding import Finding, fail, ok, warn
 from hsm_enrol.shapes import dataclass
 
 BOOT_UNIT = "hsm-enrol.service"
+EXAMPLES = "/usr/share/hsm-enrol/examples"  # where the packages put them
 STATE_FOLDERS = ("/var/lib/hsm-enrol", "/run/hsm-enrol")  # the unit's own, by StateDirectory= and RuntimeDirectory=
 
 
@@ -84,7 +85,7 @@ def _units(units: Units | None, destinations: tuple[str, ...]) -> Iterator[Findi
     allowed = (*units.writable, *STATE_FOLDERS)
     for path in destinations:
         if not any(path == one or path.startswith(one.rstrip("/") + "/") for one in allowed):
-            hint = "a drop-in with ReadWritePaths= for its folder, as in systemd/examples/other-prefix.conf"
+            hint = f"a drop-in with ReadWritePaths= for its folder, as {EXAMPLES}/other-prefix.conf has it"
             yield fail("units", f"{BOOT_UNIT} may not write {path}", hint)
     if units.enabled:
         yield ok("units", f"{BOOT_UNIT} is enabled")
