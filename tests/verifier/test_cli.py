@@ -1,7 +1,10 @@
 """The operator's commands: what they change, what they print, and what they never print."""
 
 import json
+import re
+import shlex
 import stat
+import subprocess
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +14,7 @@ from cryptography import x509
 
 from hsm_enrol.wire.keys import PublicJwk, private_from_pem, public_from_pem
 from hsm_verifier.__main__ import main
+from hsm_verifier.answer_keys import AnswerKeys
 from hsm_verifier.audit import Audit
 from hsm_verifier.chain import verify
 from hsm_verifier.cli.common import open_store, open_vault
@@ -287,6 +291,18 @@ def test_answer_key_rotation_keeps_two_and_then_one(folder: Path, run: Run) -> N
     assert config.read_text() == before.replace("answer-key-1", "answer-key-2")
     assert run("answer-key", "rotate")[0] == 0
     assert load_settings(config).state.answer_keys[0].endswith("answer-key-3.pem")
+
+
+def test_a_key_made_as_the_example_for_encrypted_keys_says_is_one(folder: Path, tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "systemd/examples/verifier-credentials.conf"
+    commands = re.findall(r"^#   (openssl .*?)(?: +#.*)?$", example.read_text(), re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        subprocess.run(shlex.split(command), cwd=tmp_path, capture_output=True, timeout=10, check=True)
+    (tmp_path / "new.pem").chmod(0o600)
+    keys = AnswerKeys.load((str(tmp_path / "new.pem"), str(folder / "secrets/answer-key-1.pem")))
+    public = public_from_pem((tmp_path / "answer-key-2.pub.pem").read_bytes())
+    assert keys.kids[0] == PublicJwk.from_key(public).thumbprint
 
 
 def test_rotation_leaves_a_settings_file_alone_that_it_does_not_understand(folder: Path, run: Run) -> None:
