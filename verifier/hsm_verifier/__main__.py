@@ -22,6 +22,7 @@ from hsm_verifier.cli import (
     ledger,
     policy,
     serve,
+    tls,
 )
 from hsm_verifier.cli.common import CliError
 from hsm_verifier.evidence.certs import CertificateError
@@ -44,6 +45,7 @@ COMMANDS = (
     ("ledger", ledger, "whom we have served"),
     ("audit", audit, "decisions, and whether the record is whole"),
     ("answer-key", answer_key, "change the key that signs answers"),
+    ("tls", tls, "another TLS certificate by the same CA"),
     ("admin", admin, "who may sign in to the operators' page"),
 )
 

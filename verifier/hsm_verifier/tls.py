@@ -1,4 +1,4 @@
-"""Knows how to make the private CA and the TLS certificate that `init` lays down: one CA, one server, P-256."""
+"""Knows how to make the private CA and the TLS certificate that `init` lays down, and a later one by the same CA."""
 
 from __future__ import annotations
 
@@ -32,33 +32,58 @@ def make_tls(hosts: tuple[str, ...], now: float) -> Made:
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hsm-verifier CA")])
     ca = (
-        _builder(ca_name, ca_name, ca_key.public_key(), start)
+        _builder(ca_name, ca_name, ca_key.public_key(), start, start + LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    server = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hsm-verifier")])
-    certificate = (
-        _builder(server, ca_name, key.public_key(), start)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_name(host) for host in hosts]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
     return Made(
         ca=ca.public_bytes(Encoding.PEM),
         ca_key=_pem(ca_key),
-        certificate=certificate.public_bytes(Encoding.PEM),
+        certificate=issue(ca, ca_key, key.public_key(), hosts, now),
         key=_pem(key),
     )
 
 
+def issue(
+    ca: x509.Certificate,
+    ca_key: ec.EllipticCurvePrivateKey,
+    public: ec.EllipticCurvePublicKey,
+    hosts: tuple[str, ...],
+    now: float,
+) -> bytes:
+    """Give a server's certificate in PEM for host names and IP addresses; it ends no later than its CA's.
+
+    `now` is Unix seconds. Raises ValueError on a bad name, or when the CA's has ended.
+    """
+    start = datetime.fromtimestamp(now, UTC)
+    end = min(start + LIFE, ca.not_valid_after_utc)
+    server = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hsm-verifier")])
+    certificate = (
+        _builder(server, ca.subject, public, start, end)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_name(host) for host in hosts]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def hosts_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Give the host names and IP addresses that a certificate is for, in its order."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(str(one.value) for one in names if isinstance(one, x509.DNSName | x509.IPAddress))
+
+
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, start: datetime
+    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, start: datetime, end: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -67,7 +92,7 @@ def _builder(
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(start - EARLY)
-        .not_valid_after(start + LIFE)
+        .not_valid_after(end)
     )
 
 
