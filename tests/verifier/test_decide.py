@@ -171,6 +171,19 @@ def test_v7_another_key_does_not_hear_it(party: Party, published: int) -> None:
     assert party.aws.calls == ["sts", "ec2"]
 
 
+def test_v7_a_revoked_instance_that_names_the_current_serial_is_refused_with_an_alarm(
+    party: Party, published: int
+) -> None:
+    asker = party.asker()
+    ask(party, asker.ask())
+    assert desk.revoke(party.world.store, INSTANCE)
+    newer = party.world.vault.put("web", make_bundle(), NOW + 60)
+    refusal = refused(party, asker.ask(have=newer))
+    assert ways(refusal) == ("not_admitted", "O1 revoked")
+    assert refusal.alarm
+    assert [(line.serial, line.state) for line in desk.list_slots(party.world.store)] == [(published, "REVOKED")]
+
+
 def test_v8_what_aws_says_is_passed_on(party: Party) -> None:
     party.aws.sts_says = Refusal("evidence_invalid", "V8 arn_differs")
     trail = Trail()

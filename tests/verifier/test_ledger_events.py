@@ -244,6 +244,12 @@ def test_a_ledger_restored_from_before_writes_down_what_the_owner_has(store: Sto
     assert state(store, SERIAL + 5) == "CONFIRMED"
 
 
+def test_o1_a_revoked_instance_confirms_nothing_by_naming_a_serial_it_never_had(store: Store) -> None:
+    to_revoked(store)
+    assert not confirm_have(store, INSTANCE, OWNER, SERIAL + 5)
+    assert (state(store), state(store, SERIAL + 5)) == ("REVOKED", "FREE")
+
+
 def test_a_new_instance_that_has_the_current_serial_is_taken_in_as_confirmed(store: Store) -> None:
     assert ask(store, replace(CLAIM, have=SERIAL)) == "current"
     assert state(store) == "CONFIRMED"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, and_, case, func, or_, select, update
+from sqlalchemy import Connection, and_, case, exists, func, literal, not_, or_, select, update
 
 from hsm_verifier.ledger.claim import Claim
 from hsm_verifier.ledger.schema import db_now, instances, slots
@@ -110,30 +110,37 @@ _CONFIRM = Statement(
         .values(state="CONFIRMED", confirmed_at=func.coalesce(slots.c.confirmed_at, db_now()))
     )
 )
+_REVOKED_SLOT = select(slots.c.serial).where(_MINE, slots.c.state == "REVOKED")
+_LOST = {
+    slots.c.instance_id: given("instance", slots.c.instance_id.type),
+    slots.c.serial: given("serial", slots.c.serial.type),
+    slots.c.state: literal("CONFIRMED"),
+    slots.c.grp: select(instances.c.grp).where(_OURS).scalar_subquery(),
+    slots.c.level: literal("owner"),
+    slots.c.taken_at: db_now(),
+    slots.c.confirmed_at: db_now(),
+    slots.c.nonce: literal(""),
+    slots.c.hour: db_now(),
+    slots.c.answers: literal(0),
+    slots.c.trial: literal(0),
+}
 _CONFIRM_LOST = Statement(
-    lambda tx: insert_or_nothing(tx, slots).values(
-        instance_id=given("instance"),
-        serial=given("serial"),
-        state="CONFIRMED",
-        grp=select(instances.c.grp).where(_OURS).scalar_subquery(),
-        level="owner",
-        taken_at=db_now(),
-        confirmed_at=db_now(),
-        nonce="",
-        hour=db_now(),
-        answers=0,
-        trial=0,
+    lambda tx: insert_or_nothing(tx, slots).from_select(
+        [*_LOST], select(*_LOST.values()).where(not_(exists(_REVOKED_SLOT)))
     )
 )
 
 
 def confirm(tx: Connection, instance_id: str, serial: int) -> bool:
-    """TAKEN -> CONFIRMED; CONFIRMED stays. A slot the ledger lost (restored from a backup) is written down again."""
+    """TAKEN -> CONFIRMED; CONFIRMED stays. A slot the ledger lost (restored from a backup) is written down again.
+
+    Not of an instance that an operator ended: REVOKED is of the whole instance, whatever serial its owner names.
+    """
     here = {"instance": instance_id, "serial": serial}
     return bool(_CONFIRM.count(tx, **here)) or _CONFIRM_LOST.count(tx, **here) == 1
 
 
-_REVOKED = Statement(lambda _: select(slots.c.serial).where(_MINE, slots.c.state == "REVOKED").limit(1))
+_REVOKED = Statement(lambda _: _REVOKED_SLOT.limit(1))
 _STATE = Statement(lambda _: select(slots.c.state).where(_SLOT))
 
 
