@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from hsm_verifier.__main__ import main
-from hsm_verifier.audit import Audit
+from hsm_verifier.audit import Audit, Entry, last_taken
 from hsm_verifier.chain import AuditError, verify
+from hsm_verifier.witness import Witness
 
 COUNT = 6
 Change = Callable[[list[bytes], int], list[bytes]]
@@ -141,3 +142,32 @@ def test_the_command_ends_with_1_and_names_the_line(tmp_path: Path, capsys: pyte
     capsys.readouterr()
     assert main(["audit", "verify", *config]) == 1
     assert "line 2 was removed or altered" in capsys.readouterr().err
+
+
+TAKEN = Witness(instance_id="i-0123456789abcdef0", serial=7, owner="O" * 43)
+
+
+def note_taken(path: Path) -> None:
+    facts = {"instance": TAKEN.instance_id, "serial": TAKEN.serial, "owner": TAKEN.owner}
+    Audit(path).write("enrolment", 2000.0, outcome="answered", how="new", **facts)
+
+
+def test_lg5_however_much_was_refused_or_refreshed_since_the_audit_remembers_who_was_served_last(path: Path) -> None:
+    note_taken(path)
+    facts = {"outcome": "answered", "how": "current", "detail": "x" * 4000}
+    Audit(path).write_all([Entry(event="enrolment", now=3000.0, facts=facts)] * 2300)
+    assert path.stat().st_size > 9_000_000
+    assert last_taken(path, 0.0) == TAKEN
+    assert last_taken(path, 2500.0) is None
+
+
+def test_lg5_who_was_served_last_is_found_wherever_the_file_is_divided(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note_taken(path)
+    for number in range(COUNT):
+        Audit(path).write("enrolment", 3000.0 + number, outcome="answered", how="again", serial=number)
+    longest = max(map(len, lines(path)))
+    for many in range(longest + 1, path.stat().st_size + 2):
+        monkeypatch.setattr("hsm_verifier.audit._MANY", many)
+        assert last_taken(path, 0.0) == TAKEN

@@ -24,8 +24,9 @@ from hsm_verifier.chain import noted as noted_head
 from hsm_verifier.witness import Witness
 
 _TAIL = 65536
-_RECENT = 8 * 1024 * 1024
+_MANY = 8 * 1024 * 1024  # bytes looked through at a time
 _TAKING = frozenset({"new", "next", "granted", "relaunched"})  # ledger.take.Taken.how
+_TAKEN_SAYS = tuple(f'"how":"{how}"'.encode() for how in sorted(_TAKING))
 
 Fact = str | int | float | bool | None | list[str] | Mapping[str, "Fact"]
 
@@ -124,25 +125,39 @@ def tail(path: Path, count: int) -> tuple[str, ...]:
 
 
 def last_taken(path: Path, since: float) -> Witness | None:
-    """Give the newest slot that the file's last part says was given to a key, None when there is none after `since`.
+    """Give the newest slot that the file says was given to a key, None when there is none after `since`.
 
     Answers that took nothing new ("again", "current") prove nothing about a ledger: an older copy knows them too.
+    All of the file is looked through, its end first: what is newest may be refreshes only, or a stranger's refusals.
     """
+    for lines in _from_the_end(path):
+        if not any(mark in lines for mark in _TAKEN_SAYS):
+            continue
+        for line in reversed(lines.splitlines()):
+            with contextlib.suppress(ValueError):
+                record = json.loads(line)
+                if record.get("event") == "enrolment" and record.get("how") in _TAKING and not record.get("repeated"):
+                    witness = Witness(
+                        instance_id=str(record["instance"]), serial=int(record["serial"]), owner=str(record["owner"])
+                    )
+                    return witness if datetime.fromisoformat(record["time"]).timestamp() > since else None
+    return None
+
+
+def _from_the_end(path: Path) -> Iterator[bytes]:
+    """Give the file's whole lines, many at a time, the newest first."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _RECENT))
-            lines = file.read().splitlines()
+            end = os.fstat(file.fileno()).st_size
+            while end:
+                begin = max(0, end - _MANY)
+                file.seek(begin)
+                lines = file.read(end - begin)
+                whole = lines.find(b"\n") + 1 if begin else 0  # the first line's begin is not here
+                end = begin + whole if whole < len(lines) else begin
+                yield lines[whole:]
     except FileNotFoundError:
-        return None
-    for line in reversed(lines):
-        with contextlib.suppress(ValueError):
-            record = json.loads(line)
-            if record.get("event") == "enrolment" and record.get("how") in _TAKING and not record.get("repeated"):
-                witness = Witness(
-                    instance_id=str(record["instance"]), serial=int(record["serial"]), owner=str(record["owner"])
-                )
-                return witness if datetime.fromisoformat(record["time"]).timestamp() > since else None
-    return None
+        return
 
 
 def _append(handle: int, lines: bytes) -> None:
