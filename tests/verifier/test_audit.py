@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hsm_verifier.__main__ import main
-from hsm_verifier.audit import Audit, Entry, last_taken
+from hsm_verifier.audit import Audit, Entry, Fact, last_taken
 from hsm_verifier.chain import AuditError, verify
 from hsm_verifier.witness import Witness
 
@@ -148,7 +148,7 @@ TAKEN = Witness(instance_id="i-0123456789abcdef0", serial=7, owner="O" * 43)
 
 
 def note_taken(path: Path) -> None:
-    facts = {"instance": TAKEN.instance_id, "serial": TAKEN.serial, "owner": TAKEN.owner}
+    facts: dict[str, Fact] = {"instance": TAKEN.instance_id, "serial": TAKEN.serial, "owner": TAKEN.owner}
     Audit(path).write("enrolment", 2000.0, outcome="answered", how="new", **facts)
 
 
