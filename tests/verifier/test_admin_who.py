@@ -127,11 +127,13 @@ def test_a_token_is_told_once_and_only_its_hash_is_kept(tokens: Path) -> None:
 def test_a_token_taken_out_of_the_file_ends_its_owners_session(tokens: Path) -> None:
     kept, gone = add_token(tokens, "bob", "read"), add_token(tokens, "alice", "act")
     file = Tokens(tokens)
-    assert file.still_knows(ALICE)
+    alice = file.find(gone)
+    assert alice is not None
+    assert file.still_knows(alice)
     assert remove_token(tokens, "alice")
     assert not remove_token(tokens, "alice")
     assert file.find(gone) is None
-    assert not file.still_knows(ALICE)
+    assert not file.still_knows(alice)
     assert file.find(kept) == Caller(name="token bob", may_act=False)
 
 
@@ -228,10 +230,27 @@ def test_with_tokens_the_user_counts_for_nothing(tokens: Path) -> None:
     assert porter.admit(papers(1000)) == (None, None)
     assert porter.admit(papers(bearer=token)) == (ALICE, None)
     assert porter.admit(papers(bearer=token + "x")) == (None, None)
-    session = sessions.begin(ALICE)
+    alice = Tokens(tokens).find(token)
+    assert alice is not None
+    session = sessions.begin(alice)
     assert porter.admit(papers(cookie=session.name)) == (ALICE, session)
     remove_token(tokens, "alice")
     assert porter.admit(papers(cookie=session.name)) == (None, None)
+
+
+def test_a_session_of_a_token_that_was_replaced_is_over(tokens: Path) -> None:
+    leaked = add_token(tokens, "alice", "act")
+    sessions, file = Sessions(Clock()), Tokens(tokens)
+    porter = Porter(sessions, file, may_act=frozenset(), may_read=frozenset())
+    thief = file.find(leaked)
+    assert thief is not None
+    session = sessions.begin(thief)
+    assert porter.admit(papers(cookie=session.name)) == (ALICE, session)
+    remove_token(tokens, "alice")
+    fresh = add_token(tokens, "alice", "act")
+    assert porter.admit(papers(cookie=session.name)) == (None, None)
+    assert porter.admit(papers(bearer=fresh)) == (ALICE, None)
+    assert thief.digest not in repr(thief)
 
 
 def settings(tmp_path: Path, **admin: object) -> Settings:

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hsm_verifier.durable import read_secret, write_file
@@ -27,10 +27,11 @@ class TokenError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks, as the audit names them, and whether they may change anything."""
+    """Who asks, as the audit names them, and whether they may change anything; `digest` is of the token shown."""
 
     name: str
     may_act: bool
+    digest: str = field(default="", repr=False, compare=False)
 
 
 class Tokens:
@@ -50,13 +51,13 @@ class Tokens:
         found = None
         for name, role, known in self._lines:
             if hmac.compare_digest(digest, known):
-                found = Caller(name=f"token {name}", may_act=role == "act")
+                found = _caller(name, role, known)
         return found
 
     def still_knows(self, caller: Caller) -> bool:
-        """Tell whether a caller that was found earlier would be found today."""
+        """Tell whether a caller that was found earlier would be found today, by the same token."""
         self._read()
-        return any(caller == Caller(name=f"token {name}", may_act=role == "act") for name, role, _ in self._lines)
+        return any(caller == (one := _caller(*line)) and caller.digest == one.digest for line in self._lines)
 
     def _read(self) -> None:
         status = self._path.stat()
@@ -99,6 +100,10 @@ def remove_token(path: Path, name: str) -> bool:
         return False
     _write(path, rest)
     return True
+
+
+def _caller(name: str, role: str, digest: str) -> Caller:
+    return Caller(name=f"token {name}", may_act=role == "act", digest=digest)
 
 
 def _write(path: Path, lines: tuple[tuple[str, str, str], ...]) -> None:
