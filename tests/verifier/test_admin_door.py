@@ -411,7 +411,13 @@ def test_a_wrong_token_is_refused_audited_and_not_repeated(tokened: Tokened, set
         assert stranger.submit("/login", "http://evil.example", token=tokened.act).status_code == 403
         tries = [stranger.submit("/login", token="x").status_code for _ in range(12)]
         assert tries[-1] == 429
+        noted = len(audit(settings))
+        assert stranger.submit("/login", token="x").status_code == 429
+        assert len(audit(settings)) == noted
     assert tokened.operators.counts.now().alarms >= 1
+    with Browser(tokened.operators) as alice:  # whom a stranger's guesses do not keep out
+        assert alice.submit("/login", token=tokened.act).status_code == 303
+        assert alice.look("/").status_code == 200
 
 
 def test_over_tls_the_cookie_is_for_this_host_and_for_tls_only(settings: Settings) -> None:

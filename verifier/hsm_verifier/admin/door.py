@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from hsm_verifier.admin.tokens import Caller
 
 THREADS = 2  # pages at once; decisions have threads of their own
-GUESSES = (10 / 60, 10)  # sign-ins a second, and at once: a guess at 256 bits is hopeless, but each costs an audit line
+GUESSES = (10 / 60, 10)  # wrong tokens a second, and at once: a guess at 256 bits is hopeless, but costs an audit line
 _KINDS = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
 _log = logging.getLogger("hsm_verifier")
 
@@ -150,12 +150,12 @@ class Door:
         if tokens is None or not same_origin(request, tls=self._place.tls):
             return await self._shown(None, lambda: _fault(office, None, 403, _NOT_OURS))
         form = await read_form(request)
-        if self._guesses.wait_for("all"):
-            return await self._shown(None, lambda: _fault(office, None, 429, "Too many sign-ins; wait a minute"))
 
         def work() -> Page:
             caller = tokens.find(form.get("token", "").strip())
             if caller is None:
+                if self._guesses.wait_for("all"):  # only who guesses waits: strangers must not keep operators out
+                    return _fault(office, None, 429, "Too many wrong tokens; wait a minute")
                 office.audit.write("admin_login_refused", office.clock(), alarm=True)
                 office.counts.raise_alarm()
                 return office.render("login.html", None, status=401, fault="No operator has this token")
