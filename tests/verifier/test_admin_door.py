@@ -14,6 +14,7 @@ from hsm_verifier.admin.headers import ALWAYS
 from hsm_verifier.admin.tokens import add_token
 from hsm_verifier.chain import verify
 from hsm_verifier.cli.common import open_store, open_vault
+from hsm_verifier.durable import write_file
 from hsm_verifier.ledger import desk
 from hsm_verifier.ledger.fleet import Fleet
 from hsm_verifier.settings import Settings, load_settings
@@ -418,6 +419,27 @@ def test_a_wrong_token_is_refused_audited_and_not_repeated(tokened: Tokened, set
     with Browser(tokened.operators) as alice:  # whom a stranger's guesses do not keep out
         assert alice.submit("/login", token=tokened.act).status_code == 303
         assert alice.look("/").status_code == 200
+
+
+@pytest.mark.parametrize("fault", ["chmod", "garbled", "gone"])
+def test_a_token_file_that_cannot_be_used_lets_nobody_in_and_is_named(
+    settings: Settings, tmp_path: Path, fault: str
+) -> None:
+    path = tmp_path / "tokens"
+    token = add_token(path, "alice", "act")
+    with running(at(settings, "127.0.0.1:0", tokens=str(path))) as operators, Browser(operators) as alice:
+        assert alice.submit("/login", token=token).status_code == 303
+        assert alice.look("/").status_code == 200
+        if fault == "gone":
+            path.unlink()
+        elif fault == "garbled":
+            path.write_text("alice act CANARY-plain-token\n")
+        else:
+            write_file(path, path.read_bytes(), mode=0o644, replace=True)
+        for reply in (alice.look("/"), alice.look("/metrics"), alice.submit("/login", token=token)):
+            assert reply.status_code == 503
+            assert "admin.tokens" in reply.text
+            assert "CANARY" not in reply.text
 
 
 def test_over_tls_the_cookie_is_for_this_host_and_for_tls_only(settings: Settings) -> None:

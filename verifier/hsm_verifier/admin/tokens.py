@@ -45,8 +45,8 @@ class Tokens:
         self._read()
 
     def find(self, token: str) -> Caller | None:
-        """Give whose token this is. Each is compared in constant time, also after one fitted."""
-        self._read()
+        """Give whose token this is. Each is compared in constant time, also after one fitted. Raises TokenError."""
+        self._look()
         digest = _digest(token)
         found = None
         for name, role, known in self._lines:
@@ -55,9 +55,16 @@ class Tokens:
         return found
 
     def still_knows(self, caller: Caller) -> bool:
-        """Tell whether a caller that was found earlier would be found today, by the same token."""
-        self._read()
+        """Tell whether a caller that was found earlier would be found today, by the same token. Raises TokenError."""
+        self._look()
         return any(caller == (one := _caller(*line)) and caller.digest == one.digest for line in self._lines)
+
+    def _look(self) -> None:
+        """Read it again if it changed; while it cannot be read nobody is known."""
+        try:
+            self._read()
+        except OSError as error:
+            raise TokenError(str(error)) from None
 
     def _read(self) -> None:
         status = self._path.stat()
