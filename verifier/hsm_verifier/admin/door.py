@@ -12,11 +12,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,10 +23,10 @@ from starlette.routing import Route
 from hsm_verifier.admin import pages
 from hsm_verifier.admin.acts import Act, Grant, Refused, Resume, Revoke, Withdraw
 from hsm_verifier.admin.asked import Asked, NotShown, Page
+from hsm_verifier.admin.faults import HANDLERS
 from hsm_verifier.admin.forms import read_form, same_origin
 from hsm_verifier.admin.headers import Secured
 from hsm_verifier.admin.office import ADDRESSES, STATIC, Office
-from hsm_verifier.admin.tokens import TokenError
 from hsm_verifier.admin.who import Papers, Porter
 from hsm_verifier.ledger.store import LedgerError
 from hsm_verifier.limits import Buckets
@@ -84,8 +83,7 @@ class Door:
         ):
             routes.append(Route(address, self._ask_back(act), methods=["GET"]))
             routes.append(Route(address, self._act(act), methods=["POST"]))
-        handlers: Any = {HTTPException: self._no_such_page, TokenError: self._no_tokens}
-        made = Starlette(routes=routes, exception_handlers=handlers)
+        made = Starlette(routes=routes, exception_handlers=HANDLERS)
         return Secured(made, self._place)
 
     def _read(self, page: Callable[[Office, Asked], Page]) -> Endpoint:
@@ -237,14 +235,6 @@ class Door:
 
     def _set_cookie(self, response: Response, name: str) -> None:
         response.set_cookie(self._cookie, name, path="/", httponly=True, samesite="strict", secure=self._place.tls)
-
-    async def _no_such_page(self, _request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        return Response("no such page\n", status, media_type="text/plain")
-
-    async def _no_tokens(self, _request: Request, error: Exception) -> Response:
-        _log.warning("admin page: admin.tokens: %s", error)  # which a stranger does not hear
-        return Response("the file of tokens cannot be used (admin.tokens)\n", 503, media_type="text/plain")
 
 
 _MAY_NOT = "You may read here, not act"
