@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from hsm_enrol.wire.bundle import Pin
 from hsm_verifier.admin.headers import ALWAYS
 from hsm_verifier.admin.tokens import add_token
 from hsm_verifier.chain import verify
@@ -19,6 +20,7 @@ from hsm_verifier.ledger import desk
 from hsm_verifier.ledger.fleet import Fleet
 from hsm_verifier.settings import Settings, load_settings
 from lab.fleet import HOSTILE, HOSTILE_ERROR, HOSTILE_NAME, NOW, make_up
+from lab.fleet_bundles import bundle_of
 from lab.operators import Operators, at, running
 from lab.pictures import new_folder
 from tests.verifier.unix import fetch
@@ -546,6 +548,36 @@ def test_what_wants_attention_is_said_first(alice: Browser, local: Operators) ->
     assert "took a bundle more than 7 days ago" in notices
     assert "alarm" in notices
     assert "Operator mode" not in alice.look("/").text
+
+
+GROUP = 'accounts = ["111122223333"]\nregions = ["eu-central-1"]\n'
+
+
+def test_groups_that_share_a_bundle_want_none_of_their_own(settings: Settings, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    shared = f'[groups.cache]\nbundle = "web"\nrelease_gate = false\n{GROUP}[groups.shop]\nbundle = "shop-2"\n{GROUP}'
+    policy.write_text(f"[groups.web]\n{GROUP}{shared}")
+    other = replace(settings, state=replace(settings.state, policy=str(policy)))
+    with running(at(other, "127.0.0.1:0")) as operators, Browser(operators) as alice:
+        text = alice.look("/").text
+    assert [name for name in ("web", "cache", "shop", "shop-2") if f"published for group {name}<" in text] == ["shop-2"]
+    assert "off by policy" not in text
+    assert "<option>cache</option>" not in text
+
+
+def test_the_halted_gate_of_a_pin_that_was_replaced_asks_for_nobody(tmp_path: Path) -> None:
+    made = new_folder(tmp_path / "vp")
+    store, vault = open_store(made), open_vault(made)
+    make_up(made, store, vault, count=10)
+    store.close()
+    halted = 'hsm_verifier_gates{state="HALTED"}'
+    with running(at(made, "127.0.0.1:0")) as operators, Browser(operators) as alice:
+        assert "PIN of group batch was refused" in alice.look("/").text
+        assert f"{halted} 1" in alice.look("/metrics").text
+        corrected = replace(bundle_of("batch", NOW, NOW + 9e6), pin=Pin(id="pin-corrected", value="not-a-real-pin"))
+        vault.put("batch", corrected, NOW)
+        assert "was refused" not in alice.look("/").text.split('class="tiles"')[0]
+        assert f"{halted} 0" in alice.look("/metrics").text
 
 
 def test_settings_of_the_page_are_read_from_the_file(settings: Settings) -> None:

@@ -46,7 +46,7 @@ def notices(
     published = {one.group for one in bundles}
     found += [
         Notice(weight="bad", sentence=f"Nothing is published for group {name}", address="", action="")
-        for name in office.policy.names()
+        for name in office.bundle_names()
         if name not in published
     ]
     if overdue:
@@ -59,14 +59,19 @@ def notices(
     return tuple(sorted(found, key=lambda one: one.weight))
 
 
+def of_these(bundles: Sequence[Published], gates: Sequence[GateLine]) -> tuple[GateLine, ...]:
+    """Give the gates that bundles have: an older bundle's holds nobody back any more, whatever became of its PIN."""
+    keys = {(one.pin_id, ",".join(one.members)) for one in bundles}
+    return tuple(gate for gate in gates if (gate.pin_id, gate.members) in keys)
+
+
 def _gates(bundles: Sequence[Published], gates: Sequence[GateLine]) -> list[Notice]:
     groups = {(one.pin_id, ",".join(one.members)): one.group for one in bundles}
     found = []
-    for gate in gates:
+    for gate in of_these(bundles, gates):
         if gate.state == "HALTED":
-            group = groups.get((gate.pin_id, gate.members))
-            whose = f"of group {group}" if group else f"{gate.pin_id} of an older bundle"
-            sentence = f"The PIN {whose} was refused: the release gate is halted and new instances wait"
+            group = groups[(gate.pin_id, gate.members)]
+            sentence = f"The PIN of group {group} was refused: the release gate is halted and new instances wait"
             found.append(
                 Notice(weight="bad", sentence=sentence, address=f"/gates/{gate.pin_id}/resume", action="Resume…")
             )

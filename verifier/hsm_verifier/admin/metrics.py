@@ -66,7 +66,7 @@ def write(
         (
             "gates",
             "gauge",
-            "Release gates of PINs by state; HALTED waits for an operator.",
+            "Release gates of the PINs handed out, by state; HALTED waits for an operator.",
             [("", {"state": state}, sum(one.state == state for one in gates)) for state in GATES],
         ),
         ("ledger_open", "gauge", "1: newcomers are served; 0: only with a grant.", [("", {}, mode == "open")]),

@@ -76,6 +76,14 @@ class Office:
     began: float
     templates: Environment = field(default_factory=make_templates)
 
+    def bundle_names(self) -> dict[str, bool]:
+        """Give the names under which groups get their bundles, and whether any of them has a release gate."""
+        found: dict[str, bool] = {}
+        for name in self.policy.names():
+            group = self.policy.group(name)
+            found[group.bundle_name] = found.get(group.bundle_name, False) or group.release_gate
+        return found
+
     def fleet(self, bundles: tuple[Published, ...], now: float) -> Fleet:
         """Give the fleet as it stands against these bundles."""
         return Fleet(self.store, {one.group: one.serial for one in bundles}, now)

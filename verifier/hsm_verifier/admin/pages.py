@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hsm_enrol.wire.assertion import INSTANCE_ID
 from hsm_verifier.admin import metrics, timeline
 from hsm_verifier.admin.asked import Asked, NotShown, Page
-from hsm_verifier.admin.attention import notices
+from hsm_verifier.admin.attention import notices, of_these
 from hsm_verifier.admin.office import Office
 from hsm_verifier.admin.recent import Told, matching
 from hsm_verifier.ledger import desk
@@ -63,9 +63,9 @@ def fleet(office: Office, asked: Asked) -> Page:
         refused=refused[:10],
         refused_count=len(refused),
         bundles=bundles,
-        groups=sorted({*office.policy.names(), *(one.group for one in bundles)}),
+        groups=sorted({*office.bundle_names(), *(one.group for one in bundles)}),
         gates={(one.pin_id, one.members): one for one in gates},
-        gate_off={name for name in office.policy.names() if not office.policy.group(name).release_gate},
+        gate_off={name for name, has_gate in office.bundle_names().items() if not has_gate},
         timeline=timeline.draw(look.taken_since(begin), (one.time for one in lines if one.refused), span=span, now=now),
         span=span,
         spans=tuple(timeline.SPANS),
@@ -140,7 +140,7 @@ def show_metrics(office: Office, _asked: Asked) -> Page:
         office.counts.now(),
         states=look.counts(),
         overdue=look.overdue(),
-        gates=desk.list_gates(office.store),
+        gates=of_these(bundles, desk.list_gates(office.store)),
         mode=office.store.mode(),
         bundles=bundles,
         tls_not_after=office.tls_not_after,
