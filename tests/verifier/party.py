@@ -121,6 +121,10 @@ class PlayedPolicy:
     def lowest_level(self, account: str, region: str) -> str | None:
         return self.lowest if (account, region) == ("111122223333", "eu-central-1") else None
 
+    def handing_out(self, bundle: str, account: str, region: str) -> tuple[Group, ...]:
+        group = self.group("web" if self.verdict.group is None else self.verdict.group)
+        return (group,) if bundle == group.bundle_name else ()
+
     def judge(
         self,
         request: Assertion,

@@ -355,6 +355,36 @@ def test_v13_one_tries_the_pin_and_the_fleet_waits(party: Party, published: int)
     assert not answer.trial
 
 
+def test_v13_who_waited_is_served_once_the_policy_has_no_gate(party: Party, published: int) -> None:
+    first, second = party.asker(), party.asker("i-0fedcba9876543210")
+    trial = verify_answer(ask(party, first.ask(pin=True)), public_keys(party))
+    assert refused(party, second.ask(pin=True)).detail == "V13 hold"
+    report(party, first, trial.nonce, published, result="failed", pin="refused")
+    assert refused(party, second.ask(pin=True)).detail == "V13 held_again"
+    party.policy.web = replace(WEB, release_gate=False)
+    assert verify_answer(ask(party, second.ask(pin=True)), public_keys(party)).serial == published
+
+
+def test_v13_who_waited_for_a_bundle_is_served_another_that_the_policy_gives_instead(
+    party: Party, published: int
+) -> None:
+    first, second = party.asker(), party.asker("i-0fedcba9876543210")
+    ask(party, first.ask(pin=True))
+    assert refused(party, second.ask(pin=True)).detail == "V13 hold"
+    other = party.world.vault.put("web-2", make_bundle("pin-00000002"), NOW + 5)
+    party.policy.web = replace(WEB, bundle="web-2")
+    assert verify_answer(ask(party, second.ask(pin=True)), public_keys(party)).serial == other
+
+
+def test_v7_the_newest_of_a_bundle_that_no_group_gets_any_more_is_not_current(party: Party, published: int) -> None:
+    asker = party.asker()
+    ask(party, asker.ask())
+    other = party.world.vault.put("web-2", make_bundle("pin-00000002"), NOW + 5)
+    party.policy.web = replace(WEB, bundle="web-2")
+    answer = verify_answer(ask(party, asker.ask(have=published, reason="refresh")), public_keys(party))
+    assert (answer.state, answer.serial) == ("bundle", other)
+
+
 def test_v13_waiting_at_the_gate_does_not_close_the_window(party: Party, published: int) -> None:
     first, second = party.asker(), party.asker("i-0fedcba9876543210")
     nonce = verify_answer(ask(party, first.ask(pin=True)), public_keys(party)).nonce

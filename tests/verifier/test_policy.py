@@ -69,6 +69,18 @@ def test_v10_v12_a_rule_admits_or_names_what_differs(yes: dict[str, Any], no: di
     assert word in {one.what for one in verdict.mismatches}
 
 
+def test_v7_who_gets_a_bundle_is_told_by_its_name_account_and_region() -> None:
+    there = {"accounts": ["111122223333"], "regions": ["eu-central-1"]}
+    policy = read_policy(
+        {"groups": {"web": there, "cache": there | {"bundle": "web"}, "far": there | {"regions": ["eu-west-1"]}}}
+    )
+    names = [one.name for one in policy.handing_out("web", "111122223333", "eu-central-1")]
+    assert names == ["web", "cache"]
+    assert policy.handing_out("cache", "111122223333", "eu-central-1") == ()
+    assert policy.handing_out("far", "111122223333", "eu-central-1") == ()
+    assert policy.handing_out("web", "999999999999", "eu-central-1") == ()
+
+
 def test_a7_imdsv1_on_the_instance_is_refused_unless_accepted() -> None:
     open_to_v1 = dataclasses.replace(FACTS, http_tokens="optional")
     assert judge({}, open_to_v1).group is None

@@ -67,21 +67,29 @@ def decide(body: bytes, source: str, world: World, trail: Trail) -> bytes:
 
 
 def answer_known(case: Case, world: World, trail: Trail) -> bytes | None:
-    """V7, O3: what may be said to a known key without asking AWS: "nothing newer", or "still on hold"."""
+    """V7, O3: what may be said to a known key without asking AWS: "nothing newer", or "still on hold".
+
+    Nothing of a bundle that no group there gets any more, nor of a gate that the policy has switched off since.
+    """
     request, known = case.request, case.known
     owner = request.cnf.thumbprint
-    if known and known.owner == owner and request.have is not None:
+    if known and known.owner == owner and request.have is not None and _groups(known.group, request, world):
         entry = world.vault.current(known.group)
         if entry and entry.serial == request.have and _has_it(known, request, world):
             trail.facts |= {"how": "current", "group": known.group, "serial": entry.serial}
             return _seal(request, entry.serial, world, bundle=None, trial=False)
-    if case.waits and request.pin:
+    if case.waits and request.pin and any(one.release_gate for one in _groups(case.waits.group, request, world)):
         entry = world.vault.current(case.waits.group)
         gate = entry.gate if entry else None
         if gate and world.clerk.read(lambda store: ledger_known.gate_closed(store, gate, request.sub)):
             trail.proved = True  # this key passed V8 when it was first held
             raise Refusal("hold", "V13 held_again", retry_after=world.rng.uniform(*HOLD))
     return None
+
+
+def _groups(bundle: str, request: Assertion, world: World) -> tuple[Group, ...]:
+    """Give the groups by which the asker may get the bundle of that name."""
+    return world.policy.handing_out(bundle, request.instance.account_id, request.instance.region)
 
 
 def _has_it(known: Known, request: Assertion, world: World) -> bool:

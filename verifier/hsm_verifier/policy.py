@@ -80,6 +80,10 @@ class Policy:
         levels = [LEVELS.index(one.level) for one in self.groups if one.covers(account, region)]
         return LEVELS[min(levels)] if levels else None
 
+    def handing_out(self, bundle: str, account: str, region: str) -> tuple[Group, ...]:
+        """V7: give the groups of that account and region whose members get the bundle of that name."""
+        return tuple(one for one in self.groups if one.bundle_name == bundle and one.covers(account, region))
+
     def judge(
         self, request: Claimant, facts: Facts, _document: Document | None, *, source: str, now: float, first_time: bool
     ) -> Verdict:

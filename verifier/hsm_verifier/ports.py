@@ -20,6 +20,9 @@ class Policy(Protocol):
     def lowest_level(self, account: str, region: str) -> str | None:
         """Give the weakest evidence any group there accepts (V4), None when account or region is nobody's."""
 
+    def handing_out(self, bundle: str, account: str, region: str) -> tuple[Group, ...]:
+        """Give the groups there whose members get the bundle of that name (V7)."""
+
     def judge(
         self,
         request: Assertion,
