@@ -113,6 +113,44 @@ def test_put_shows_what_it_will_hand_out_and_leaves_stdout_to_the_serial(run: Ru
         assert secret not in out + err
 
 
+def test_v13_an_id_that_came_along_is_not_given_to_another_pin(
+    run: Run, folder: Path, tmp_path: Path, parts: dict[str, str]
+) -> None:
+    assert run(*words(parts))[0] == 0
+    first = current(folder)
+    assert first.pin is not None
+    (tmp_path / "pin").write_text("CANARY-2nd-pin")
+    assert run(*words(parts))[0] == 0  # the id is of an older bundle by now
+    whole = json.loads(first.to_bytes())
+    whole["partition_pin"]["value"] = "CANARY-3rd-pin"
+    made = tmp_path / "bundle.json"
+    made.write_text(json.dumps(whole))
+    for group in ("web", "db"):
+        status, out, err = run("bundle", "put", "--group", group, str(made))
+        assert (status, out) == (65, "")
+        assert f"partition_pin.id is that of another PIN, in bundle web {first.serial}: leave it out" in err
+        assert "CANARY" not in err
+    whole["partition_pin"]["value"] = first.pin.value
+    made.write_text(json.dumps(whole))
+    assert run("bundle", "put", "--group", "web", str(made))[0] == 0
+    assert current(folder).pin == first.pin
+    del whole["partition_pin"]["id"]
+    whole["partition_pin"]["value"] = "CANARY-4th-pin"
+    made.write_text(json.dumps(whole))
+    assert run("bundle", "put", "--group", "web", str(made))[0] == 0
+
+
+@pytest.mark.parametrize("pin", [{"id": 1, "value": "abcd"}, {"id": "pin-00000001"}, {"id": None}, {"value": 7}, {}])
+def test_a_pin_that_is_none_is_refused_by_the_schema(
+    run: Run, folder: Path, tmp_path: Path, parts: dict[str, str], pin: dict[str, object]
+) -> None:
+    assert run(*words(parts))[0] == 0
+    whole = json.loads(current(folder).to_bytes()) | {"partition_pin": pin}
+    (tmp_path / "bundle.json").write_text(json.dumps(whole))
+    status, _, err = run("bundle", "put", "--group", "web", str(tmp_path / "bundle.json"))
+    assert (status, "Traceback" in err) == (65, False)
+
+
 def test_a_second_put_tells_what_is_changed(run: Run, tmp_path: Path, parts: dict[str, str]) -> None:
     run(*words(parts))
     (tmp_path / "s2.pem").write_text(make_pair("hsm2")[0])

@@ -54,6 +54,9 @@ class Bundles(Protocol):
     def groups(self) -> tuple[str, ...]:
         """Give the names of groups that have bundles."""
 
+    def serials(self, group: str) -> tuple[int, ...]:
+        """Give a group's serials."""
+
     def current(self, group: str) -> Entry | None:
         """Give the newest bundle of a group."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import secrets
 import sys
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hsm_enrol.errors import WireError
-from hsm_enrol.wire.bundle import CLIENT_NAME, MAX_BUNDLE, Bundle
+from hsm_enrol.wire.bundle import CLIENT_NAME, MAX_BUNDLE, Bundle, Pin
 from hsm_enrol.wire.certificate import common_names, read_certificate, unpem
 from hsm_enrol.wire.strict import parse_json
 from hsm_verifier.cli.common import CliError
 from hsm_verifier.published import Bundles
+from hsm_verifier.vault import VaultError
 
 NTLS_PORT = 1792
 MAX_FILE = 256 * 1024
@@ -85,16 +87,36 @@ def key_in(path: Path) -> str:
 
 
 def fill_pin_id(parts: dict[str, Any], bundles: Bundles, group: str) -> None:
-    """Give the PIN its id: the one it had while it is unchanged, so that a proven PIN stays proven (V13)."""
+    """Give the PIN its id: the one it had while it is unchanged, so that a proven PIN stays proven (V13).
+
+    An id that came along is kept, unless another PIN has it: that one's proof would open the gate to all at once.
+    Raises CliError.
+    """
     pin = parts.get("partition_pin")
-    if not isinstance(pin, dict) or "id" in pin:
+    if not isinstance(pin, dict):
         return
-    pin["id"] = secrets.token_urlsafe(12)
     before = bundles.current(group)
-    if before is not None and before.gate is not None:
-        known = Bundle.from_bytes(bundles.read(group, before.serial)).pin
-        if known is not None and known.value == pin.get("value"):
-            pin["id"] = known.id
+    known = _pin_of(bundles, group, before.serial) if before is not None and before.gate is not None else None
+    if "id" not in pin:
+        same = known is not None and known.value == pin.get("value")
+        pin["id"] = known.id if known is not None and same else secrets.token_urlsafe(12)
+    elif known != Pin(id=pin["id"], value=pin.get("value", "")):
+        _refuse_anothers_id(pin, bundles)
+
+
+def _refuse_anothers_id(pin: dict[str, Any], bundles: Bundles) -> None:
+    for group in bundles.groups():
+        for serial in bundles.serials(group):
+            with contextlib.suppress(VaultError, WireError):  # one that does not open any more proves nothing
+                found = _pin_of(bundles, group, serial)
+                if found is not None and found.id == pin["id"] and found.value != pin.get("value"):
+                    raise CliError(
+                        f"partition_pin.id is that of another PIN, in bundle {group} {serial}: leave it out", 65
+                    )
+
+
+def _pin_of(bundles: Bundles, group: str, serial: int) -> Pin | None:
+    return Bundle.from_bytes(bundles.read(group, serial)).pin
 
 
 def _blocks(path: Path) -> list[tuple[str, str]]:
