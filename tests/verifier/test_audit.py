@@ -76,6 +76,10 @@ def test_a_writer_that_finds_lines_cut_off_says_so_for_ever(path: Path, kept: in
     assert f"up to {COUNT}" in broken(path)
     note = next(one for one in map(json.loads, lines(path)[kept + bool(torn) :]) if one["event"] == "cut_off")
     assert (note["was"], note["alarm"]) == (COUNT, True)
+    # When it was found, so that it is among the alarms of the last day and not of 1970.
+    assert {one["time"] for one in map(json.loads, lines(path)[kept + bool(torn) : -1])} == {
+        "1970-01-01T00:33:20.000+00:00"
+    }
 
 
 def test_a_running_writer_notices_it_too(path: Path) -> None:

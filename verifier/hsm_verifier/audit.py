@@ -57,7 +57,7 @@ class Audit:
         """Append a line for each and fsync them together. Raises OSError: then nothing of them may be answered."""
         heads: list[Head] = []
         with self._lock, self._exclusive() as handle:
-            head, lines = self._head(handle), []
+            head, lines = self._head(handle, entries[0].now), []
             for entry in entries:
                 lines.append(self._line(head, entry.event, entry.now, entry.facts))
                 head = Head(n=head.n + 1, hash=hashlib.sha256(lines[-1]).hexdigest())
@@ -87,7 +87,7 @@ class Audit:
         finally:
             os.close(handle)
 
-    def _head(self, handle: int) -> Head:
+    def _head(self, handle: int, now: float) -> Head:
         status = os.fstat(handle)
         if self._seen is not None and self._seen[:2] == (status.st_ino, status.st_size):
             return self._seen[2]
@@ -96,13 +96,13 @@ class Audit:
         head = end = head_of(whole)
         if torn:
             # A crash tore the last line; it was never answered. End it, and say so in the chain.
-            note = self._line(head, "torn_line", 0, {"sha256": hashlib.sha256(torn).hexdigest()})
+            note = self._line(head, "torn_line", now, {"sha256": hashlib.sha256(torn).hexdigest()})
             _write_whole(handle, b"\n" + note)
             head = Head(n=head.n + 1, hash=hashlib.sha256(note).hexdigest())
         noted = noted_head(self._path)
         if noted is not None and noted.n > end.n:
             # Lines were there that are gone: somebody cut the file, or put it away without its head.
-            note = self._line(head, CUT_OFF, 0, {"alarm": True, "was": noted.n, "hash": noted.hash})
+            note = self._line(head, CUT_OFF, now, {"alarm": True, "was": noted.n, "hash": noted.hash})
             _write_whole(handle, note)
             head = Head(n=head.n + 1, hash=hashlib.sha256(note).hexdigest())
         return head
