@@ -66,6 +66,13 @@ def test_the_file_cut_off_at_any_byte_is_found(path: Path) -> None:
     assert verify(path).n == COUNT
 
 
+def test_a_line_in_the_chain_that_names_no_event_is_found(path: Path) -> None:
+    head = verify(path)
+    with path.open("a") as file:
+        file.write(json.dumps({"n": head.n + 1, "prev": head.hash}) + "\n")
+    assert f"line {head.n + 1} was removed or altered" in broken(path)
+
+
 @pytest.mark.parametrize("kept", [0, 1, COUNT - 1])
 @pytest.mark.parametrize("torn", [b"", b'{"n":'])
 def test_a_writer_that_finds_lines_cut_off_says_so_for_ever(path: Path, kept: int, torn: bytes) -> None:

@@ -417,3 +417,24 @@ def test_an_egress_without_a_port_is_refused_before_anybody_asks(folder: Path, r
     config.write_text(config.read_text().replace('sts_connect = ""', f'sts_connect = "{place}"'))
     status, _, err = run("ledger", "list")
     assert (status, err) == (78, f"hsm-verifier: aws.sts_connect: '{place}' is not HOST:PORT\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("ledger", "revoke", "\udcff", "--reason", "x"), 64),
+        (("grant", "i-0123456789abcdef0", "--reason", "\udcff"), 64),
+        (("policy", "try", "deep.toml"), 65),
+        (("check-policy", "deep.toml"), 65),
+        (("check-policy", "deep.json"), 65),
+    ],
+)
+def test_what_no_file_or_argument_should_hold_is_one_line_of_fault(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], status: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep.toml").write_text("a=" + "[" * 5000 + "]" * 5000)
+    (tmp_path / "deep.json").write_text('{"a":' * 5000 + "1" + "}" * 5000)
+    found, _, err = run(*words)
+    assert (found, err.count("\n")) == (status, 1)
+    assert "surrogates" not in err

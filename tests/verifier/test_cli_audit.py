@@ -66,6 +66,9 @@ def test_tail_tells_a_decision_in_one_line(run: Run, audit: Audit) -> None:
         f"2027-01-15 08:00:02Z  grant  {INSTANCE}  count 1, why disk replaced  by alice",
     ]
     assert len(run("audit", "tail", "-n", "1")[1].splitlines()) == 1
+    assert run("audit", "tail", "-n", "0")[:2] == (0, "")
+    assert len(run("audit", "tail", "-n", "100000")[1].splitlines()) == 4
+    assert run("audit", "tail", "-n", "-1")[0] == 64
     raw = run("audit", "tail", "-n", "3", "--json")[1].splitlines()
     assert [json.loads(line)["event"] for line in raw] == ["enrolment", "enrolment", "grant"]
 

@@ -1,6 +1,7 @@
 """Publishing and rotating bundles: what is read, what is checked, what is shown before an instance gets it."""
 
 import base64
+import io
 import json
 import time
 from collections.abc import Callable
@@ -226,6 +227,29 @@ def test_a_wrong_file_is_named_and_nothing_of_it_is_repeated(
     assert "BEGIN" not in err
     for line in CLIENT_KEY.splitlines()[1:-1]:
         assert line not in err
+
+
+@pytest.mark.parametrize("stdin", [False, True])
+def test_a_pin_that_cannot_be_typed_is_one_line_of_fault_without_it(
+    *, run: Run, tmp_path: Path, parts: dict[str, str], monkeypatch: pytest.MonkeyPatch, stdin: bool
+) -> None:
+    raw = b"CANARY\xe4\n"
+    (tmp_path / "pin").write_bytes(raw)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw), "utf-8", "surrogateescape"))
+    status, out, err = run(*words(parts, **({"pin_file": "-"} if stdin else {})))
+    assert (status, out, err.count("\n")) == (65, "", 1)
+    assert "a PIN has printable ASCII only" in err
+    assert "CANARY" not in err
+
+
+def test_a_pin_is_read_from_stdin(
+    run: Run, folder: Path, parts: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"typed by hand\r\n")))
+    assert run(*words(parts, pin_file="-"))[0] == 0
+    pin = current(folder).pin
+    assert pin is not None
+    assert pin.value == "typed by hand"
 
 
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])

@@ -90,6 +90,10 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except OSError as error:
         return _fail(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "), 74)
+    except UnicodeEncodeError:
+        return _fail("an argument holds bytes that are no UTF-8", 64)
+    except RecursionError:
+        return _fail("a file is nested too deep", 65)
     except KeyboardInterrupt:
         return 130
 

@@ -121,7 +121,7 @@ def tail(path: Path, count: int) -> tuple[str, ...]:
     """Give the last lines, oldest first."""
     with path.open("rb") as file:
         lines = file.read().splitlines()
-    return tuple(line.decode("ascii", "backslashreplace") for line in lines[-count:])
+    return tuple(line.decode("ascii", "backslashreplace") for line in lines[max(0, len(lines) - count) :])
 
 
 def last_taken(path: Path, since: float) -> Witness | None:

@@ -39,10 +39,9 @@ def verify(path: Path, expect: str = "") -> Head:
                 raise AuditError(f"line {head.n + 1} was removed or altered")
             torn = None
             head = Head(n=head.n + 1, hash=hashlib.sha256(line).hexdigest())
-            if json.loads(line)["event"] == CUT_OFF:
-                raise AuditError(
-                    f"line {head.n} says that lines were cut off before it, up to {json.loads(line)['was']}"
-                )
+            record = json.loads(line)
+            if record["event"] == CUT_OFF:
+                raise AuditError(f"line {head.n} says that lines were cut off before it, up to {record.get('was')}")
             found = found or head.hash == expect
     if torn is not None:
         raise AuditError(f"line {head.n + 1} was removed or altered, or a crash tore it and nothing was written since")
@@ -82,10 +81,11 @@ def head_of(lines: bytes) -> Head:
 def _is_next(line: bytes, head: Head) -> bool:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return (
         isinstance(record, dict)
+        and isinstance(record.get("event"), str)
         and line.endswith(b"\n")
         and record.get("n") == head.n + 1
         and record.get("prev") == head.hash

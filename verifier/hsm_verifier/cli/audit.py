@@ -37,6 +37,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run_tail(args: argparse.Namespace) -> int:
     """Print the newest lines."""
+    if args.lines < 0:
+        raise CliError("--lines wants a number of lines, or 0", 64)
     path = Path(settings_of(args).state.audit)
     end = path.stat().st_size if path.exists() else 0
     for line in tail(path, args.lines) if end else ():

@@ -43,6 +43,8 @@ def _make(args: argparse.Namespace, settings: Settings) -> int:
     try:
         others = desk.open_grants(store, args.instance)
         until = desk.make_grant(store, args.instance, count=count, seconds=span, reason=args.reason, owner=args.owner)
+    except UnicodeEncodeError:
+        raise
     except ValueError as error:
         raise CliError(str(error), 64) from None
     finally:

@@ -51,9 +51,17 @@ def from_options(args: argparse.Namespace) -> dict[str, Any]:
     if args.retry is not None:
         parts["ha"]["retry"] = args.retry
     if args.pin_file:
-        text = sys.stdin.read() if str(args.pin_file) == "-" else args.pin_file.read_text(encoding="ascii")
-        parts["partition_pin"] = {"value": text.removesuffix("\n").removesuffix("\r")}
+        parts["partition_pin"] = {"value": _pin(args.pin_file)}
     return parts
+
+
+def _pin(path: Path) -> str:
+    """Read a PIN, from stdin for "-"; what it holds is part of no fault. Raises CliError."""
+    raw = sys.stdin.buffer.read(MAX_FILE) if str(path) == "-" else path.read_bytes()
+    try:
+        return raw.decode("ascii").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise CliError(f"{path}: a PIN has printable ASCII only", 65) from None
 
 
 def client(certificate: Path, key: Path, name: str | None) -> dict[str, str]:
