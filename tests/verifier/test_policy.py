@@ -69,6 +69,14 @@ def test_v10_v12_a_rule_admits_or_names_what_differs(yes: dict[str, Any], no: di
     assert word in {one.what for one in verdict.mismatches}
 
 
+def test_a_group_under_whose_name_nothing_can_be_published_wants_another_for_its_bundle() -> None:
+    there = {"accounts": ["111122223333"], "regions": ["eu-central-1"]}
+    for name in ("_web", ".", "-a"):
+        with pytest.raises(PolicyError, match="begin with a letter or digit, or set bundle"):
+            read_policy({"groups": {name: there}})
+        assert read_policy({"groups": {name: there | {"bundle": "web"}}}).names() == (name,)
+
+
 def test_v7_who_gets_a_bundle_is_told_by_its_name_account_and_region() -> None:
     there = {"accounts": ["111122223333"], "regions": ["eu-central-1"]}
     policy = read_policy(

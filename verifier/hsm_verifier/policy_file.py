@@ -51,6 +51,8 @@ def _group(name: str, table: Any) -> Group:
         elif one.default is MISSING and one.default_factory is MISSING:
             raise PolicyError(f"{where}.{key} is missing")
     group = Group(**values)
+    if not GROUP.fullmatch(group.bundle_name):
+        raise PolicyError(f"{where}: begin with a letter or digit, or set bundle: nothing is published under that name")
     if not group.regions and not group.partitions:
         raise PolicyError(f"{where}.regions: list some, or leave it empty and list partitions")
     for region in group.regions:
