@@ -271,11 +271,15 @@ def test_forwarded_for_counts_from_listed_hops_only(start: Start) -> None:
         assert f'"source":"{source}"' in (served.folder / "audit.jsonl").read_text()
 
 
+def from_behind(served: Served, source: str) -> socket.socket:
+    """A connection that a balancer carries for `source`."""
+    block = socket.inet_aton(source) + socket.inet_aton("192.0.2.1") + struct.pack(">HH", 4242, 443)
+    return served.connect(first=SIGNATURE + b"\x21\x11" + struct.pack(">H", len(block)) + block)
+
+
 def test_proxy_protocol_names_the_source_before_tls(start: Start) -> None:
     served = start(proxy_protocol_from='["127.0.0.1/32"]')
-    block = socket.inet_aton("203.0.113.5") + socket.inet_aton("192.0.2.1") + struct.pack(">HH", 4242, 443)
-    header = SIGNATURE + b"\x21\x11" + struct.pack(">H", len(block)) + block
-    with served.connect(first=header) as sock:
+    with from_behind(served, "203.0.113.5") as sock:
         sock.sendall(
             b"POST /v1/enrolments HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
             b"Content-Type: application/eat+jwt\r\nContent-Length: 5\r\n\r\na.b.c"
@@ -285,6 +289,33 @@ def test_proxy_protocol_names_the_source_before_tls(start: Start) -> None:
     assert '"source":"203.0.113.5"' in (served.folder / "audit.jsonl").read_text()
     with served.connect(tls=False, first=b"\x16\x03\x01" + b"\x00" * 40) as bare:
         assert gone(bare)
+
+
+@pytest.mark.parametrize(
+    ("caps", "again"),
+    [({"connections_per_source": "3"}, True), ({"requests_per_source": "0.01", "burst_per_source": "2"}, False)],
+)
+def test_v1_each_source_behind_a_balancer_has_its_own_caps_on_connections(
+    start: Start, *, caps: dict[str, str], again: bool
+) -> None:
+    behind = {"proxy_protocol_from": '["127.0.0.1/32"]', "wide_sources": '["127.0.0.1/32"]'}
+    served = start(**behind, **caps, keep_alive="60.0", header_timeout="60.0")
+    with contextlib.ExitStack() as held:
+        let_in = 0
+        with contextlib.suppress(OSError):
+            while let_in < 12:
+                held.enter_context(from_behind(served, "203.0.113.7"))
+                let_in += 1
+        assert let_in == (3 if again else 4)
+        with from_behind(served, "203.0.113.8") as other:
+            other.sendall(b"GET /v1/challenge HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert other.recv(64).startswith(b"HTTP/1.1 200 OK")
+    if again:
+        for _ in range(100):  # until the server has noticed that they are gone
+            with contextlib.suppress(OSError), from_behind(served, "203.0.113.7"):
+                return
+            time.sleep(0.05)
+        raise AssertionError("never again")
 
 
 def test_socket_activation_readiness_and_signs_of_life(start: Start, tmp_path: Path) -> None:

@@ -63,23 +63,27 @@ class Sources:
 
     def connect(self, host: str) -> bool:
         """Count a new connection; False when it must be closed at once. Called on the event loop only."""
-        name = source_name(host)
-        factor = self._factor_of(host)
-        if self._count >= self._total or self._open[name] >= self._each * factor:
+        if self._count >= self._total or not self.let_in(host):
             return False
-        if self._arrivals.wait_for(name, factor):
-            return False
-        self._open[name] += 1
         self._count += 1
         return True
 
-    def disconnect(self, host: str) -> None:
-        """Forget a connection that `connect` let in."""
+    def let_in(self, host: str) -> bool:
+        """Count it for whom a balancer carries it, too; False when that source has its share of them."""
         name = source_name(host)
-        self._open[name] -= 1
+        factor = self._factor_of(host)
+        if self._open[name] >= self._each * factor or self._arrivals.wait_for(name, factor):
+            return False
+        self._open[name] += 1
+        return True
+
+    def disconnect(self, *hosts: str) -> None:
+        """Forget a connection that `connect` let in, and `let_in` perhaps."""
         self._count -= 1
-        if self._open[name] <= 0:
-            del self._open[name]
+        for name in map(source_name, hosts):
+            self._open[name] -= 1
+            if self._open[name] <= 0:
+                del self._open[name]
 
     def wait_for(self, host: str) -> float:
         """Count a request: gives 0, or the seconds after which another try is welcome."""

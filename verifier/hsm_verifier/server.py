@@ -102,14 +102,17 @@ class Listener:
 
     async def _open(self, sock: socket.socket, client: tuple[str, int]) -> None:
         """Read the balancer's header if there is one, then shake hands; both within one time-out."""
-        counted = client[0]
-        lost = _Once(lambda: self._sources.disconnect(counted))
+        counted = [client[0]]
+        lost = _Once(lambda: self._sources.disconnect(*counted))
         loop = asyncio.get_running_loop()
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             async with asyncio.timeout(self._settings.handshake_timeout):
-                if within(client[0], self._balancers):
-                    client = await read_source(loop, sock) or client
+                if within(client[0], self._balancers) and (behind := await read_source(loop, sock)):
+                    client = behind
+                    if not self._sources.let_in(client[0]):  # V1 is by source, and before any cryptography
+                        raise ConnectionRefusedError
+                    counted.append(client[0])
                 await loop.connect_accepted_socket(
                     lambda: TimedProtocol(
                         self._config,
