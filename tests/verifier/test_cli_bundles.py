@@ -165,6 +165,22 @@ def test_a_second_put_tells_what_is_changed(run: Run, tmp_path: Path, parts: dic
     assert "on other members" in lines[-1]
 
 
+def test_a_bundle_that_does_not_open_is_replaced_by_publishing_anew(
+    run: Run, folder: Path, parts: dict[str, str]
+) -> None:
+    assert run(*words(parts))[0] == 0
+    (file,) = (folder / "bundles" / "web").glob("*.sealed")
+    file.write_bytes(file.read_bytes() + b"x")
+    status, out, err = run(*words(parts))
+    assert (status, out.strip().isdigit()) == (0, True)
+    assert f"cannot be compared: bundle web {file.stem} does not open" in err
+    assert "one instance tries it first" in err  # nobody can tell whether it is the same PIN
+    assert str(current(folder).serial) == out.strip()
+    status, shown, err = run("bundle", "list", "--json")
+    assert [str(one["serial"]) for one in json.loads(shown)["bundles"]] == [out.strip()]
+    assert (status, f"bundle web {file.stem} does not open" in err) == (69, True)
+
+
 def test_a_dry_run_checks_and_shows_and_publishes_nothing(run: Run, folder: Path, parts: dict[str, str]) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     status, out, err = run(*words(parts), "--dry-run")

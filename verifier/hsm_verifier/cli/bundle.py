@@ -20,6 +20,7 @@ from hsm_verifier.cli.layout import columns, sentence
 from hsm_verifier.ledger import desk
 from hsm_verifier.published import Published, publish
 from hsm_verifier.settings import Settings
+from hsm_verifier.vault import VaultError
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -90,13 +91,12 @@ def run_rotate(args: argparse.Namespace) -> int:
 def _publish(settings: Settings, args: argparse.Namespace, parts: dict[str, Any], event: str) -> int:
     """Check, show on stderr, publish; the serial is the only thing on stdout."""
     vault, now = open_vault(settings), time.time()
-    before = vault.current(args.group)
+    before = gather.before(vault, args.group)
     try:
-        gather.fill_pin_id(parts, vault, args.group)
+        gather.fill_pin_id(parts, vault, before)
         bundle = Bundle.from_bytes(dump_json(parts | {"schema": 1, "serial": 1}))
         check_bundle(bundle, int(now))
-        old = publish(args.group, Bundle.from_bytes(vault.read(args.group, before.serial))) if before else None
-        tell(publish(args.group, bundle), old, now)
+        tell(publish(args.group, bundle), publish(args.group, before) if before else None, now)
         if args.dry_run:
             print("nothing was published (--dry-run)", file=sys.stderr)
             return 0
@@ -109,20 +109,24 @@ def _publish(settings: Settings, args: argparse.Namespace, parts: dict[str, Any]
 
 
 def run_list(args: argparse.Namespace) -> int:
-    """One line a bundle, newest last, then one line a PIN gate."""
+    """One line a bundle, newest last, then one line a PIN gate; what does not open is told apart, with status 69."""
     settings = settings_of(args)
     vault = open_vault(settings)
-    found: list[Published] = [
-        publish(group, Bundle.from_bytes(vault.read(group, serial)))
-        for group in vault.groups()
-        for serial in vault.serials(group)
-    ]
+    found: list[Published] = []
+    broken = 0
+    for group in vault.groups():
+        for serial in vault.serials(group):
+            try:
+                found.append(publish(group, Bundle.from_bytes(vault.read(group, serial))))
+            except (VaultError, WireError) as error:
+                broken += 1
+                print(f"hsm-verifier: {error}", file=sys.stderr)
     store = open_store(settings)
     gates = desk.list_gates(store)
     store.close()
     if args.json:
         print(json.dumps({"bundles": [asdict(one) for one in found], "gates": [asdict(one) for one in gates]}))
-        return 0
+        return 69 if broken else 0
     rows = [("GROUP", "SERIAL", "PUBLISHED", "CLIENT", "EXPIRES", "HA GROUP", "MEMBERS", "PIN")]
     rows += [
         (
@@ -141,7 +145,7 @@ def run_list(args: argparse.Namespace) -> int:
     for gate in gates:
         trial = f", tried now by {gate.trial}" if gate.trial else ""
         print(sentence(f"PIN {gate.pin_id} on {gate.members}: {gate.state}{trial}"))
-    return 0
+    return 69 if broken else 0
 
 
 def run_show(args: argparse.Namespace) -> int:

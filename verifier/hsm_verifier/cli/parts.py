@@ -94,7 +94,17 @@ def key_in(path: Path) -> str:
     return keys[0]
 
 
-def fill_pin_id(parts: dict[str, Any], bundles: Bundles, group: str) -> None:
+def before(bundles: Bundles, group: str) -> Bundle | None:
+    """Give what the group has; None when it has nothing, or nothing that opens: then a new one is its way out."""
+    serials = bundles.serials(group)
+    try:
+        return Bundle.from_bytes(bundles.read(group, serials[-1])) if serials else None
+    except (VaultError, WireError) as error:
+        print(f"what the group has cannot be compared: {error}", file=sys.stderr)
+        return None
+
+
+def fill_pin_id(parts: dict[str, Any], bundles: Bundles, old: Bundle | None) -> None:
     """Give the PIN its id: the one it had while it is unchanged, so that a proven PIN stays proven (V13).
 
     An id that came along is kept, unless another PIN has it: that one's proof would open the gate to all at once.
@@ -103,8 +113,7 @@ def fill_pin_id(parts: dict[str, Any], bundles: Bundles, group: str) -> None:
     pin = parts.get("partition_pin")
     if not isinstance(pin, dict):
         return
-    before = bundles.current(group)
-    known = _pin_of(bundles, group, before.serial) if before is not None and before.gate is not None else None
+    known = old.pin if old is not None else None
     if "id" not in pin:
         same = known is not None and known.value == pin.get("value")
         pin["id"] = known.id if known is not None and same else secrets.token_urlsafe(12)
@@ -116,15 +125,11 @@ def _refuse_anothers_id(pin: dict[str, Any], bundles: Bundles) -> None:
     for group in bundles.groups():
         for serial in bundles.serials(group):
             with contextlib.suppress(VaultError, WireError):  # one that does not open any more proves nothing
-                found = _pin_of(bundles, group, serial)
+                found = Bundle.from_bytes(bundles.read(group, serial)).pin
                 if found is not None and found.id == pin["id"] and found.value != pin.get("value"):
                     raise CliError(
                         f"partition_pin.id is that of another PIN, in bundle {group} {serial}: leave it out", 65
                     )
-
-
-def _pin_of(bundles: Bundles, group: str, serial: int) -> Pin | None:
-    return Bundle.from_bytes(bundles.read(group, serial)).pin
 
 
 def _blocks(path: Path) -> list[tuple[str, str]]:
