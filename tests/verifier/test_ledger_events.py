@@ -288,6 +288,15 @@ def test_o1_twenty_answers_an_hour_and_then_busy(store: Store) -> None:
 RELAUNCH = replace(ANOTHER, lost_key="relaunched", launch_time=2000.0)
 
 
+def test_o5_lg5_nobody_takes_over_by_a_relaunch_while_the_ledger_may_be_an_older_copy(store: Store) -> None:
+    to_taken(store)
+    store.set_mode("operator")
+    assert ask(store, RELAUNCH) == "already_enrolled 409!"
+    assert owner(store) == OWNER
+    store.set_mode("open")
+    assert ask(store, RELAUNCH) == "relaunched!"
+
+
 def test_o5_a_relaunched_instance_with_a_lost_key_takes_over_with_an_alarm(store: Store) -> None:
     to_taken(store)
     assert ask(store, RELAUNCH) == "relaunched!"

@@ -46,17 +46,13 @@ _NEW_INSTANCE = {
     "launch_time": "launch_time",
     "pending_time": "pending_time",
 }
+_IS_OPEN = exists(select(meta.c.name).where(meta.c.name == "mode", meta.c.value == "open"))
 _BEGIN = Statement(
     lambda tx: insert_or_nothing(tx, instances).from_select(
         [*_NEW_INSTANCE, "takeovers", "asked"],
         select(
             *(given(name, instances.c[column].type) for column, name in _NEW_INSTANCE.items()), literal(0), db_now()
-        ).where(
-            or_(
-                given("any_mode") == 1,
-                exists(select(meta.c.name).where(meta.c.name == "mode", meta.c.value == "open")),
-            )
-        ),
+        ).where(or_(given("any_mode") == 1, _IS_OPEN)),
     )
 )
 
@@ -137,6 +133,7 @@ _RELAUNCHED = Statement(
         update(instances)
         .where(
             _OURS,
+            _IS_OPEN,  # an older copy does not know who was confirmed since (LG5)
             instances.c.launch_time < given("launch_time"),
             instances.c.takeovers < MAX_TAKEOVERS,
             exists(
