@@ -96,6 +96,28 @@ def test_refused_halts_a_proven_pin_too(store: Store) -> None:
     assert state(store) == "HALTED"
 
 
+def test_the_gate_hears_nothing_of_an_instance_that_was_revoked(store: Store) -> None:
+    ask(store, A)
+    report(store, A, "installed", "accepted")
+    assert ask(store, B) == "served"
+    assert desk.revoke(store, B.instance_id) == 1
+    assert report(store, B, "failed", "refused") == ()
+    assert state(store) == "PROVEN"
+    with pytest.raises(Refusal, match="trial_over"):
+        report(store, B, "trying", "untried")
+
+
+def test_a_try_of_one_that_was_revoked_meanwhile_is_counted_when_its_lease_is_over(store: Store) -> None:
+    ask(store, A)
+    report(store, A, "trying", "untried")
+    desk.revoke(store, A.instance_id)
+    assert report(store, A, "installed", "accepted") == ()
+    assert ask(store, B) == "held"
+    lease_over(store)
+    assert ask(store, B) == "trial"
+    assert [line.tries for line in desk.list_gates(store)] == [1]
+
+
 @pytest.mark.parametrize("pin", ["unused", "untried"])
 def test_failed_before_the_pin_was_tried_frees_the_trial(store: Store, pin: str) -> None:
     ask(store, A)

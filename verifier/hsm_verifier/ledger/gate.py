@@ -127,12 +127,13 @@ def still_closed(tx: Connection, key: GateKey, instance_id: str) -> bool:
     return found is not None
 
 
-# The gate's row whose PIN the slot's last answer carried.
+# The gate's row whose PIN the slot's last answer carried; one whom an operator ended has no say in it any more.
 _OF_ANSWER = exists(
     select(slots.c.serial).where(
         slots.c.instance_id == given("instance"),
         slots.c.serial == given("serial"),
         slots.c.nonce == given("nonce"),
+        slots.c.state != "REVOKED",
         slots.c.pin_id == gates.c.pin_id,
         slots.c.members == gates.c.members,
     )
