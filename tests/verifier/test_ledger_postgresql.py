@@ -260,6 +260,7 @@ def test_init_then_a_ledger_over_tls_with_a_password_from_a_file(
         ("postgresql://hsm@db/ledger?password=canary", "no password in the URL"),
         ("mysql://hsm@db/ledger", "sqlite:///PATH or postgresql://"),
         ("ledger.sqlite", "not a database URL"),
+        ("postgresql://db.example:port/ledger", "not a database URL"),
     ],
 )
 def test_a_ledger_url_that_cannot_be_used_says_why_and_shows_no_secret(url: str, what: str) -> None:

@@ -430,6 +430,9 @@ def make_json() -> bytes:
     [
         ({"url": ""}, "exactly one of them"),
         ({"url": "http://bao.example:8200"}, "openbao.url"),
+        ({"url": "https://[2001:db8::1"}, "openbao.url"),
+        ({"url": "https://bao.example:port"}, "openbao.url"),
+        ({"url": "https://:8200"}, "openbao.url"),
         ({"token_file": "token"}, "openbao.token_file, or"),
         ({"role_id": ""}, "openbao.token_file, or"),
         ({"mount": "../sys"}, "openbao.mount"),

@@ -190,15 +190,25 @@ def _check_store(state: StateSettings, openbao: OpenBaoSettings) -> None:
         raise SettingsError("state.bundle_key: goes with state.bundles")
     if not openbao.url:
         return
-    url = urlsplit(openbao.url)
-    local = url.hostname in {"localhost", "127.0.0.1", "::1"}
-    if url.scheme != "https" and not (url.scheme == "http" and local):
+    if not _is_safe(openbao.url):
         raise SettingsError("openbao.url: https://…, or http:// to an agent on this machine")
     if bool(openbao.token_file) == bool(openbao.role_id and openbao.secret_id_file):
         raise SettingsError("openbao.token_file, or openbao.role_id and openbao.secret_id_file")
     for name in ("mount", "prefix", "auth_mount"):
         if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", getattr(openbao, name), re.ASCII):
             raise SettingsError(f"openbao.{name}: letters, digits, - and _, parts separated by /")
+
+
+def _is_safe(url: str) -> bool:
+    """Tell whether it is the address of a server, reached by TLS or on this machine."""
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError:  # brackets that do not close, a port that is no number
+        return False
+    return bool(host) and (
+        parts.scheme == "https" or (parts.scheme == "http" and host in {"localhost", "127.0.0.1", "::1"})
+    )
 
 
 def parse_listen(text: str, key: str = "server.listen") -> tuple[str, int]:

@@ -47,7 +47,7 @@ def parse_url(url: str) -> URL:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter of a port that is no number
         raise LedgerError("state.ledger: not a database URL") from None
     if parsed.password is not None or "password" in parsed.query:
         raise LedgerError("state.ledger: no password in the URL; put it into a file that state.ledger_password names")
