@@ -11,15 +11,16 @@ from hsm_enrol.wire.assertion import Assertion, IdentityRole, sign_assertion
 from hsm_enrol.wire.keys import PublicJwk, generate_key
 from hsm_enrol.wire.seal import SealPrivateKey
 from hsm_verifier.decide import decide
-from hsm_verifier.ledger import desk
+from hsm_verifier.ledger import desk, restored
 from hsm_verifier.ledger.receipts import Note, note
 from hsm_verifier.ledger.schema import db_now, sightings
 from hsm_verifier.ledger.sightings import VISIBLE_WITHIN
 from hsm_verifier.policy import Verdict
+from hsm_verifier.policy_file import read_policy
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.vault import VaultError
 from hsm_verifier.world import Trail
-from tests.verifier.party import DOCUMENT, INSTANCE, NOW, PIN, WEB, Asker, Party, differs, make_bundle
+from tests.verifier.party import DOCUMENT, FACTS, INSTANCE, NOW, PIN, WEB, Asker, Party, differs, make_bundle
 
 SOURCE = "192.0.2.7"
 
@@ -270,6 +271,69 @@ def test_v11_v12_are_enforced_the_first_time_only(party: Party, published: int) 
     party.now += 100
     ask(party, asker.ask(have=published))
     assert party.policy.asked == [(SOURCE, NOW, True), (SOURCE, NOW + 100, False)]
+
+
+LATE = replace(FACTS, launch_time=NOW - 86400)
+
+
+def by_rules(party: Party, **rules: object) -> None:
+    """Have a real policy judge, and an instance that is too old for a first request."""
+    group = {"accounts": ["111122223333"], "regions": ["eu-central-1"]} | rules
+    party.world = replace(party.world, policy=read_policy({"groups": {"web": group}}))
+    party.aws.facts = LATE
+
+
+def grant(party: Party, owner: str | None = None) -> None:
+    desk.make_grant(party.world.store, INSTANCE, count=1, seconds=60, reason="restore", owner=owner)
+
+
+def test_lg5_who_was_forgotten_by_a_restore_is_taken_in_again_by_a_grant_however_long_it_runs(
+    party: Party, published: int
+) -> None:
+    by_rules(party)
+    asker = party.asker()
+    assert ways(refused(party, asker.ask(have=published))) == ("not_admitted", "V10 no_group")
+    restored.enter(party.world.store)
+    grant(party, owner=asker.jwk.thumbprint)
+    assert ways(refused(party, party.asker().ask())) == ("not_admitted", "V10 no_group")
+    trail = Trail()
+    assert verify_answer(ask(party, asker.ask(have=published), trail), public_keys(party)).serial == published
+    assert (trail.facts["how"], trail.facts["first_time"]) == ("granted", False)
+    assert ways(refused(party, party.asker().ask())) == ("already_enrolled", "O1 another_key")
+
+
+@pytest.mark.parametrize(
+    ("rules", "for_this_key", "served"),
+    [
+        ({}, False, True),
+        ({"grants": "owner"}, False, False),
+        ({"grants": "owner"}, True, True),
+        ({"grants": "off"}, True, False),
+        ({"roles": ["db"]}, True, False),
+        ({"source": {"mode": "enforce"}}, True, True),
+    ],
+)
+def test_o6_a_grant_stands_for_v11_and_v12_as_far_as_the_group_lets_it_count(
+    party: Party, published: int, *, rules: dict[str, object], for_this_key: bool, served: bool
+) -> None:
+    by_rules(party, **rules)
+    asker = party.asker()
+    grant(party, owner=asker.jwk.thumbprint if for_this_key else None)
+    if served:
+        assert verify_answer(ask(party, asker.ask()), public_keys(party)).serial == published
+    else:
+        assert ways(refused(party, asker.ask())) == ("not_admitted", "V10 no_group")
+
+
+def test_o6_a_first_request_in_time_uses_no_grant_up(party: Party, published: int) -> None:
+    by_rules(party)
+    party.aws.facts = FACTS
+    grant(party)
+    trail = Trail()
+    ask(party, party.asker().ask(), trail)
+    assert trail.facts["how"] == "new"
+    ask(party, party.asker().ask(), trail)
+    assert trail.facts["how"] == "granted"
 
 
 def test_v14_nothing_published_is_later_for_the_asker_and_an_alarm_for_the_operator(party: Party) -> None:

@@ -358,6 +358,27 @@ def test_lg5_in_operator_mode_a_newcomer_needs_a_grant(store: Store) -> None:
     assert state(store) == "TAKEN"
 
 
+def test_o6_a_grant_that_waits_for_a_newcomers_key_is_seen_before_anything_is_decided(store: Store) -> None:
+    def waiting(who: str) -> set[str]:
+        return set(known.look_up(store, INSTANCE, who, None).grants)
+
+    desk.make_grant(store, "i-0fedcba9876543210", count=1, seconds=3600, reason="r", owner=None)
+    assert waiting(OWNER) == set()
+    desk.make_grant(store, INSTANCE, count=1, seconds=3600, reason="r", owner=OTHER)
+    assert (waiting(OWNER), waiting(OTHER)) == (set(), {"any", "owner"})
+    desk.make_grant(store, INSTANCE, count=1, seconds=60, reason="r", owner=None)
+    assert (waiting(OWNER), waiting(OTHER)) == ({"any"}, {"any", "owner"})
+    with store.deciding() as tx:
+        tx.execute(update(grants).where(grants.c.owner.is_(None)).values(until=db_now() - 1))
+        tx.execute(update(grants).where(grants.c.owner == OTHER).values(remaining=0))
+    assert (waiting(OWNER), waiting(OTHER)) == (set(), set())
+
+
+def test_o6_a_granted_newcomer_whose_grant_was_used_up_meanwhile_is_refused(store: Store) -> None:
+    assert ask(store, replace(CLAIM, first_time=False)) == "already_enrolled 409!"
+    assert state(store) == "FREE"
+
+
 def test_lg5_in_operator_mode_known_owners_go_on(store: Store) -> None:
     to_taken(store)
     store.set_mode("operator")

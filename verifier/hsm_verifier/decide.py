@@ -26,13 +26,13 @@ from hsm_verifier.request_checks import (
     parse,
 )
 from hsm_verifier.vault import Bundles, Entry, VaultError
-from hsm_verifier.world import Case, Trail, World
+from hsm_verifier.world import Case, Judged, Trail, World
 
 if TYPE_CHECKING:
     from hsm_enrol.wire.assertion import Assertion
     from hsm_verifier.inventory.facts import Facts
     from hsm_verifier.ledger.known import Known
-    from hsm_verifier.policy import Group
+    from hsm_verifier.policy import Group, Verdict
 
 HOLD = (15.0, 45.0)  # V13: Retry-After is drawn from here, so that a held fleet does not come back at once
 
@@ -56,14 +56,15 @@ def decide(body: bytes, source: str, world: World, trail: Trail) -> bytes:
         document=document,
         known=standing.known,
         waits=standing.waits,
+        grants=standing.grants,
     )
     if (answer := answer_known(case, world, trail)) is not None:
         return answer
     level = prove(case, world, trail)
     facts = look(case, level, world)
-    group = judge(case, facts, level, world, trail)
-    entry = bundle_of(group.bundle_name, world.vault)
-    return answer_claim(case, make_claim(case, facts, level, group, entry), world, trail)
+    judged = judge(case, facts, level, world, trail)
+    entry = bundle_of(judged.group.bundle_name, world.vault)
+    return answer_claim(case, make_claim(case, facts, level, judged, entry), world, trail)
 
 
 def answer_known(case: Case, world: World, trail: Trail) -> bytes | None:
@@ -126,19 +127,27 @@ def look(case: Case, level: str, world: World) -> Facts:
         raise
 
 
-def judge(case: Case, facts: Facts, level: str, world: World, trail: Trail) -> Group:
-    """V10 to V12: fields, source and windows; then the group's own level and kem. Gives the group."""
+def judge(case: Case, facts: Facts, level: str, world: World, trail: Trail) -> Judged:
+    """V10 to V12: fields, source and windows; then the group's own level and kem."""
     request = case.request
     now = world.clock() if case.waits is None else case.waits.since
+
+    def verdict_on(*, first_time: bool) -> Verdict:
+        return world.policy.judge(request, facts, case.document, source=case.source, now=now, first_time=first_time)
+
+    verdict, by_grant = verdict_on(first_time=case.first_time), False
+    if verdict.group is None and case.first_time and case.grants:
+        granted = verdict_on(first_time=False)
+        if granted.group is not None and world.policy.group(granted.group).grants in case.grants:
+            verdict, by_grant = granted, True
     trail.facts |= Remembered(
         instance=request.instance,
         seen=facts,
         document=case.document is not None,
         kem=request.seal.kem,
-        first_time=case.first_time,
+        first_time=case.first_time and not by_grant,
         judged_at=now,
     ).as_facts()
-    verdict = world.policy.judge(request, facts, case.document, source=case.source, now=now, first_time=case.first_time)
     words = tuple(str(item) for item in verdict.mismatches)
     if words:
         trail.facts["mismatches"] = list(words)
@@ -152,7 +161,7 @@ def judge(case: Case, facts: Facts, level: str, world: World, trail: Trail) -> G
         trail.proved = True
         trail.alarm = True
     check_kem(group, request.seal.kem)
-    return group
+    return Judged(group=group, by_grant=by_grant)
 
 
 def bundle_of(name: str, bundles: Bundles) -> Entry:
@@ -163,9 +172,9 @@ def bundle_of(name: str, bundles: Bundles) -> Entry:
     return entry
 
 
-def make_claim(case: Case, facts: Facts, level: str, group: Group, entry: Entry) -> Claim:
+def make_claim(case: Case, facts: Facts, level: str, judged: Judged, entry: Entry) -> Claim:
     """Gather what the ledger decides on (V13, V15)."""
-    request = case.request
+    request, group = case.request, judged.group
     return Claim(
         instance_id=request.sub,
         owner=request.cnf.thumbprint,
@@ -174,7 +183,7 @@ def make_claim(case: Case, facts: Facts, level: str, group: Group, entry: Entry)
         serial=entry.serial,
         nonce=request.eat_nonce,
         level=level,
-        first_time=case.first_time,
+        first_time=case.first_time and not judged.by_grant,
         launch_time=facts.launch_time,
         pending_time=case.document.pending_time if case.document else None,
         have=request.have,

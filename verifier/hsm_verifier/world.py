@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hsm_verifier.ledger.store import Store
     from hsm_verifier.limits import Buckets
     from hsm_verifier.nonce import Nonces
+    from hsm_verifier.policy import Group
     from hsm_verifier.ports import Documents, Inventory, Policy, Sts
     from hsm_verifier.vault import Bundles
 
@@ -64,8 +65,17 @@ class Case:
     document: Document | None
     known: Known | None
     waits: Waits | None
+    grants: frozenset[str]
 
     @property
     def first_time(self) -> bool:
         """Tell whether the instance has no slot of any serial, so that V11 and V12 are enforced (O4)."""
         return self.known is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What the policy said: the group that serves, and whether that took a grant in place of V11 and V12 (O6)."""
+
+    group: Group
+    by_grant: bool

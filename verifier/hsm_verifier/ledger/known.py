@@ -8,6 +8,7 @@ from sqlalchemy import exists, select
 
 from hsm_verifier.ledger import gate
 from hsm_verifier.ledger.gate import GateKey
+from hsm_verifier.ledger.grant_rows import waiting_grants
 from hsm_verifier.ledger.schema import instances, slots
 from hsm_verifier.ledger.sightings import Waits, waits
 from hsm_verifier.ledger.statements import Statement, given
@@ -26,10 +27,14 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How an asker stands before anything is decided: `known` when it was served, `waits` when its key was held."""
+    """How an asker stands before anything is decided: `known` when it was served, `waits` when its key was held.
+
+    `grants`, of one that was not served: the words of a policy by which an operator's grant waits for this key.
+    """
 
     known: Known | None
     waits: Waits | None
+    grants: frozenset[str] = frozenset()
 
 
 _KNOWN = Statement(
@@ -53,7 +58,8 @@ def look_up(store: Store, instance_id: str, owner: str, have: int | None) -> Sta
     with store.reading() as tx:
         row = _KNOWN.row(tx, instance=instance_id, have=have)
         if row is None:
-            return Standing(known=None, waits=waits(tx, instance_id, owner))
+            waiting = waiting_grants(tx, instance_id, owner)
+            return Standing(known=None, waits=waits(tx, instance_id, owner), grants=waiting)
     known = Known(owner=row[0], group=row[1], pending_time=row[2], have_confirmed=bool(row[3]) and have is not None)
     return Standing(known=known, waits=None)
 

@@ -127,7 +127,7 @@ def _as_another(tx: Connection, claim: Claim, *, known: bool, trial: bool) -> tu
         return _take_over(tx, claim, how="granted", trial=trial)
     if known and claim.lost_key == "relaunched" and rows.relaunched(tx, claim):
         return _take_over(tx, claim, how="relaunched", trial=trial)
-    detail = "O1 another_key" if known else "LG5 operator_mode"
+    detail = "O1 another_key" if known else "LG5 operator_mode" if claim.first_time else "O6 grant_used_up"
     raise Refusal("already_enrolled", detail, alarm=True)
 
 
