@@ -67,6 +67,20 @@ def test_v1_a_source_that_comes_too_often_is_closed_before_any_cryptography(star
         assert time.monotonic() - began < 3  # the handshake's own time-out is 5 s
 
 
+def test_v1_one_connection_cannot_be_turned_away_without_end(start: Start) -> None:
+    site = start(requests_per_source="0.01", burst_per_source="4")
+    with connect(site) as asker:
+        heard: list[int] = []
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while len(heard) < 100:
+                asker.sendall(CHALLENGE)
+                answer = asker.recv(65536)
+                if not answer:
+                    break
+                heard.append(int(answer.split(b" ")[1]))
+    assert heard == [200] * 4 + [429] * 5  # it stays for as many refusals as it may ask, and hears why it ends
+
+
 def test_v1_requests_to_anywhere_count_and_nobody_is_sent_elsewhere(start: Start) -> None:
     site = start(requests_per_source="0.01", burst_per_source="4")
     party = site.party()

@@ -92,7 +92,7 @@ class Door:
         wait = self._sources.wait_for(source)
         if wait:
             refusal = Refusal("busy", "V1 requests_per_source", retry_after=wait)
-            return self._service.refuse("challenge", source, refusal, close=False)
+            return self._service.refuse("challenge", source, refusal, close=not self._sources.may_stay(source))
         return self._service.challenge()
 
     async def elsewhere(self, request: Incoming) -> Reply:

@@ -58,6 +58,7 @@ class Sources:
         rate, burst = settings.requests_per_source, settings.burst_per_source
         self._buckets = Buckets(rate, burst, clock)
         self._arrivals = Buckets(rate * ARRIVALS, burst * ARRIVALS, clock)
+        self._turned_away = Buckets(rate, burst, clock)
         self._open: Counter[str] = Counter()
         self._count = 0
 
@@ -88,6 +89,10 @@ class Sources:
     def wait_for(self, host: str) -> float:
         """Count a request: gives 0, or the seconds after which another try is welcome."""
         return self._buckets.wait_for(source_name(host), self._factor_of(host))
+
+    def may_stay(self, host: str) -> bool:
+        """Count a request that was turned away: False when its connection must end, so that new ones' cap binds it."""
+        return not self._turned_away.wait_for(source_name(host), self._factor_of(host))
 
     def _factor_of(self, host: str) -> float:
         return self._factor if within(host, self._wide) else 1
