@@ -15,6 +15,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from hsm_enrol.wire.messages import ASSERTION_TYPE
+from hsm_verifier.limits import client_of, networks
 from hsm_verifier.protocol import TimedProtocol
 from tests.adversary.party import pause
 from tests.adversary.site import Site
@@ -171,3 +172,19 @@ def test_v1_an_asker_that_does_not_read_is_cut_off() -> None:
         return loop.time() - began
 
     assert 0.3 <= asyncio.run(talk()) < 10
+
+
+@pytest.mark.parametrize(
+    ("written", "source"),
+    [
+        ("203.0.113.9%" + "a" * 4000, "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:DB8:0::7%<b>", "2001:db8::7"),
+        ("203.0.113.9:4711", "10.0.0.2"),
+        ("", "10.0.0.2"),
+        ("203.0.113.9, 10.0.0.3", "203.0.113.9"),
+        ("198.51.100.1, 203.0.113.9", "203.0.113.9"),
+    ],
+)
+def test_v11_a_forwarded_source_is_an_address_and_nothing_else(written: str, source: str) -> None:
+    assert client_of("10.0.0.2", (written,), networks(("10.0.0.0/24",))) == source

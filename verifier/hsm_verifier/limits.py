@@ -110,7 +110,7 @@ def within(host: str, nets: tuple[Network, ...]) -> bool:
 
 
 def parse_address(host: str) -> Address | None:
-    """Parse an address; an IPv4 one inside IPv6 counts as IPv4. None when it is none."""
+    """Parse an address, without its zone; an IPv4 one inside IPv6 counts as IPv4. None when it is none."""
     try:
         address = ipaddress.ip_address(host.split("%", maxsplit=1)[0])
     except ValueError:
@@ -131,8 +131,8 @@ def client_of(peer: str, forwarded: tuple[str, ...], hops: tuple[Network, ...]) 
     host = peer
     chain = [item.strip() for line in forwarded for item in line.split(",")]
     while chain and within(host, hops):
-        told = chain.pop()
-        if parse_address(told) is None:
+        told = parse_address(chain.pop())
+        if told is None:
             break
-        host = told
+        host = str(told)  # the address and nothing that was written behind it
     return host
