@@ -565,6 +565,18 @@ def test_groups_that_share_a_bundle_want_none_of_their_own(settings: Settings, t
     assert "<option>cache</option>" not in text
 
 
+def test_a_group_that_was_given_up_is_warned_of_no_more(settings: Settings, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f"[groups.web]\n{GROUP}[groups.signing]\n{GROUP}")
+    other = replace(settings, state=replace(settings.state, policy=str(policy)))
+    with running(at(other, "127.0.0.1:0")) as operators, Browser(operators) as alice:
+        text, told = alice.look("/").text, alice.look("/metrics").text
+    assert "of group batch" not in text.split('class="tiles"')[0]
+    assert text.count("no group of the policy gets it") == 1
+    assert 'expiry_seconds{group="web"' in told
+    assert 'group="batch"' not in told
+
+
 def test_the_halted_gate_of_a_pin_that_was_replaced_asks_for_nobody(tmp_path: Path) -> None:
     made = new_folder(tmp_path / "vp")
     store, vault = open_store(made), open_vault(made)

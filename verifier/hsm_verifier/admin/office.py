@@ -84,9 +84,14 @@ class Office:
             found[group.bundle_name] = found.get(group.bundle_name, False) or group.release_gate
         return found
 
+    def handed_out(self, bundles: tuple[Published, ...]) -> tuple[Published, ...]:
+        """Give those that some group gets: of a group that was given up nobody has to hear for ever."""
+        names = self.bundle_names()
+        return tuple(one for one in bundles if one.group in names)
+
     def fleet(self, bundles: tuple[Published, ...], now: float) -> Fleet:
         """Give the fleet as it stands against these bundles."""
-        return Fleet(self.store, {one.group: one.serial for one in bundles}, now)
+        return Fleet(self.store, {one.group: one.serial for one in self.handed_out(bundles)}, now)
 
     def render(self, template: str, asked: Asked | None, *, status: int = 200, **values: Any) -> Page:
         """Fill a template; what anybody else wrote is escaped for HTML and spelled out where it is unprintable."""

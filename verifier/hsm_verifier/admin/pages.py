@@ -57,12 +57,13 @@ def fleet(office: Office, asked: Asked) -> Page:
     return office.render(
         "fleet.html",
         asked,
-        notices=notices(office, bundles, gates, mode=mode, overdue=overdue, lines=lines, now=now),
+        notices=notices(office, office.handed_out(bundles), gates, mode=mode, overdue=overdue, lines=lines, now=now),
         states=look.counts(),
         overdue=overdue,
         refused=refused[:10],
         refused_count=len(refused),
         bundles=bundles,
+        handed_out={one.group for one in office.handed_out(bundles)},
         groups=sorted({*office.bundle_names(), *(one.group for one in bundles)}),
         gates={(one.pin_id, one.members): one for one in gates},
         gate_off={name for name, has_gate in office.bundle_names().items() if not has_gate},
@@ -134,7 +135,7 @@ def decision(office: Office, asked: Asked) -> Page:
 
 def show_metrics(office: Office, _asked: Asked) -> Page:
     """Give Prometheus's text."""
-    bundles = office.catalogue.current()
+    bundles = office.handed_out(office.catalogue.current())
     look = office.fleet(bundles, office.clock())
     text = metrics.write(
         office.counts.now(),
