@@ -1,10 +1,12 @@
 """`hsm-verifier serve` as operators run it, with the laboratory's AWS behind it: nothing inside is played."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -161,3 +163,29 @@ def test_a_stopped_instance_is_not_admitted(site: Site) -> None:
         Agent(site, machine, SealPrivateKey.generate("p256")).request()
     )
     assert Problem.from_bytes(reply.content).reason == "not_admitted"
+
+
+def test_nobody_has_to_read_what_it_prints_and_the_page_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "vp"
+    assert main(["init", str(folder), "--host", "127.0.0.1"]) == 0
+    words = ["serve", "--config", str(folder / "hsm-verifier.toml"), "--listen", "127.0.0.1:0"]
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with (tmp_path / "stderr").open("w") as stderr:
+        process = subprocess.Popen([sys.executable, "-m", "hsm_verifier", *words], stdout=theirs, stderr=stderr)
+    os.close(theirs)
+    try:
+        assert tries(lambda: fetch(folder / "admin.sock", "/metrics")[0]) == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0, (tmp_path / "stderr").read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def tries(what: Callable[[], int]) -> int | None:
+    for _ in range(200):
+        with contextlib.suppress(OSError):
+            return what()
+        time.sleep(0.05)
+    return None

@@ -26,7 +26,7 @@ from hsm_verifier.protocol import TimedProtocol
 from hsm_verifier.proxy_protocol import BadProxyHeader, read_source
 from hsm_verifier.service import Service
 from hsm_verifier.settings import ServerSettings
-from hsm_verifier.sockets import notify, watchdog_pause
+from hsm_verifier.sockets import announce, notify, watchdog_pause
 
 LET_IN = 1.0  # seconds at the end for connections without a request yet
 ACCEPT_PAUSE = 0.1  # seconds without accepting when this process is out of file descriptors
@@ -181,7 +181,7 @@ async def run(
     accepting = [loop.create_task(listener.accept(sock)) for sock in sockets]
     ready()
     if beside is not None:
-        accepting.append(loop.create_task(beside()))
+        accepting.append(loop.create_task(_told_of(beside())))
     notify("READY=1")
     alive = loop.create_task(tell_alive(watchdog_pause()))
     await stop.wait()
@@ -194,6 +194,14 @@ async def run(
         sock.close()
     await listener.drain()
     at_end()
+
+
+async def _told_of(work: Coroutine[Any, Any, None]) -> None:
+    """Do what is done beside serving; should it end in an exception, the journal says so."""
+    try:
+        await work
+    except Exception:  # noqa: BLE001  whatever it was: those who enrol go on without it
+        _log.exception("what was done beside serving has ended")
 
 
 async def tell_alive(pause: float | None) -> None:
@@ -218,6 +226,6 @@ def serve(
     def ready() -> None:
         for sock in sockets:
             host, port = sock.getsockname()[:2]
-            print(f"listening on https://{f'[{host}]' if ':' in host else host}:{port}", flush=True)  # noqa: T201  the lab and scripts wait for this line
+            announce(f"listening on https://{f'[{host}]' if ':' in host else host}:{port}")
 
     uvloop.run(run(listener, sockets, ready, beside, at_end))

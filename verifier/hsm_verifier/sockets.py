@@ -1,9 +1,13 @@
-"""Knows systemd's small protocols: sockets handed over (sd_listen_fds(3)), READY=1 and WATCHDOG=1 (sd_notify(3))."""
+"""Knows how others learn that we listen, and where: a line on stdout, and systemd's small protocols.
+
+Those are sockets handed over (sd_listen_fds(3)), READY=1 and WATCHDOG=1 (sd_notify(3)).
+"""
 
 from __future__ import annotations
 
 import os
 import socket
+import sys
 
 FIRST_FD = 3  # SD_LISTEN_FDS_START
 BACKLOG = 2048
@@ -16,6 +20,14 @@ def listening_sockets(host: str, port: int) -> tuple[socket.socket, ...]:
     for sock in made:
         sock.settimeout(0)  # non-blocking, as an event loop wants it
     return made
+
+
+def announce(line: str) -> None:
+    """Print a line that scripts wait for. Nobody has to go on reading: whoever did not is served all the same."""
+    try:
+        print(line, flush=True)  # noqa: T201
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def notify(state: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from hsm_verifier.admin.tokens import TokenError, Tokens
 from hsm_verifier.admin.who import Porter
 from hsm_verifier.published import Catalogue, show
 from hsm_verifier.settings import Settings, SettingsError
+from hsm_verifier.sockets import announce
 
 if TYPE_CHECKING:
     from hsm_verifier.audit import Audit
@@ -56,7 +56,7 @@ def open_admin(
         may_read=users(settings.admin.may_read, "admin.may_read"),
     )
     try:
-        return Listener(Door(office, porter, place).app(), place, _say)
+        return Listener(Door(office, porter, place).app(), place, lambda address: announce(f"admin page on {address}"))
     except ssl.SSLError:
         raise SettingsError("admin.tls_certificate and admin.tls_key are no pair that TLS can use") from None
 
@@ -79,7 +79,3 @@ def _end_of(path: str) -> float | None:
         end = "-----END CERTIFICATE-----\n"
         return float(show(text[: text.index(end) + len(end)]).not_after)
     return None
-
-
-def _say(address: str) -> None:
-    print(f"admin page on {address}", file=sys.stdout, flush=True)  # noqa: T201  scripts wait for this line
