@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 import time
@@ -20,6 +21,7 @@ from hsm_verifier.protocol import TimedProtocol
 from tests.adversary.party import pause
 from tests.adversary.site import Site
 from tests.test_fuzz import memory
+from tests.verifier.unix import fetch
 
 HEAD = f"POST /v1/enrolments HTTP/1.1\r\nHost: x\r\nContent-Type: {ASSERTION_TYPE}\r\n".encode()
 CHALLENGE = b"GET /v1/challenge HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -172,6 +174,24 @@ def test_v1_an_asker_that_does_not_read_is_cut_off() -> None:
         return loop.time() - began
 
     assert 0.3 <= asyncio.run(talk()) < 10
+
+
+def test_a_running_server_counts_it_as_an_alarm_that_its_audit_was_cut_off(start: Start) -> None:
+    site = start()
+
+    def alarms() -> int:
+        _, told = fetch(site.folder / "admin.sock", "/metrics")
+        return int(re.findall(r"(?m)^hsm_verifier_audit_alarms_total ([0-9]+)$", told)[0])
+
+    def ask() -> None:
+        assert site.party().ask("POST", "/v1/enrolments", b"a.b.c", {"content-type": ASSERTION_TYPE}).status == 400
+
+    ask()
+    assert alarms() == 0
+    path = site.folder / "audit.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    ask()
+    assert alarms() == 1
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,8 +44,9 @@ class Audit:
     """Appends to one file, shared by threads and by the command line beside a running server."""
 
     def __init__(self, path: Path) -> None:
-        """Open nothing yet."""
+        """Open nothing yet. `on_cut_off` is called when lines are found to be gone."""
         self._path = path
+        self.on_cut_off: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._seen: tuple[int, int, Head] | None = None  # inode, size, head: saves reading the tail again
 
@@ -105,6 +106,7 @@ class Audit:
             note = self._line(head, CUT_OFF, now, {"alarm": True, "was": noted.n, "hash": noted.hash})
             _write_whole(handle, note)
             head = Head(n=head.n + 1, hash=hashlib.sha256(note).hexdigest())
+            self.on_cut_off()
         return head
 
     def _note_head(self, head: Head) -> None:

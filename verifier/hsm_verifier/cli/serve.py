@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     sockets = listening_sockets(*parse_listen(settings.server.listen))
     scribe = Scribe(audit)
     service = Service(world, scribe)
+    audit.on_cut_off = service.counts.raise_alarm
     # Connections of its own: whoever looks at the fleet never waits for a decision, nor a decision for them.
     looking = open_store(settings, pool=ADMIN_CONNECTIONS)
     admin = open_admin(
