@@ -56,7 +56,6 @@ def decide(body: bytes, source: str, world: World, trail: Trail) -> bytes:
         document=document,
         known=standing.known,
         waits=standing.waits,
-        grants=standing.grants,
     )
     if (answer := answer_known(case, world, trail)) is not None:
         return answer
@@ -135,11 +134,15 @@ def judge(case: Case, facts: Facts, level: str, world: World, trail: Trail) -> J
     def verdict_on(*, first_time: bool) -> Verdict:
         return world.policy.judge(request, facts, case.document, source=case.source, now=now, first_time=first_time)
 
+    def is_granted(name: str) -> bool:
+        which, owner = world.policy.group(name).grants, request.cnf.thumbprint
+        return world.clerk.read(lambda store: ledger_known.grant_waits(store, request.sub, owner, which))
+
     verdict, by_grant = verdict_on(first_time=case.first_time), False
-    if verdict.group is None and case.first_time and case.grants:
-        granted = verdict_on(first_time=False)
-        if granted.group is not None and world.policy.group(granted.group).grants in case.grants:
-            verdict, by_grant = granted, True
+    if verdict.group is None and case.first_time:
+        later = verdict_on(first_time=False)
+        if later.group is not None and is_granted(later.group):
+            verdict, by_grant = later, True
     trail.facts |= Remembered(
         instance=request.instance,
         seen=facts,

@@ -65,7 +65,6 @@ class Case:
     document: Document | None
     known: Known | None
     waits: Waits | None
-    grants: frozenset[str]
 
     @property
     def first_time(self) -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy import exists, select
 
 from hsm_verifier.ledger import gate
 from hsm_verifier.ledger.gate import GateKey
-from hsm_verifier.ledger.grant_rows import waiting_grants
+from hsm_verifier.ledger.grant_rows import is_waiting
 from hsm_verifier.ledger.schema import instances, slots
 from hsm_verifier.ledger.sightings import Waits, waits
 from hsm_verifier.ledger.statements import Statement, given
@@ -27,14 +27,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How an asker stands before anything is decided: `known` when it was served, `waits` when its key was held.
-
-    `grants`, of one that was not served: the words of a policy by which an operator's grant waits for this key.
-    """
+    """How an asker stands before anything is decided: `known` when it was served, `waits` when its key was held."""
 
     known: Known | None
     waits: Waits | None
-    grants: frozenset[str] = frozenset()
 
 
 _KNOWN = Statement(
@@ -58,10 +54,15 @@ def look_up(store: Store, instance_id: str, owner: str, have: int | None) -> Sta
     with store.reading() as tx:
         row = _KNOWN.row(tx, instance=instance_id, have=have)
         if row is None:
-            waiting = waiting_grants(tx, instance_id, owner)
-            return Standing(known=None, waits=waits(tx, instance_id, owner), grants=waiting)
+            return Standing(known=None, waits=waits(tx, instance_id, owner))
     known = Known(owner=row[0], group=row[1], pending_time=row[2], have_confirmed=bool(row[3]) and have is not None)
     return Standing(known=known, waits=None)
+
+
+def grant_waits(store: Store, instance_id: str, owner: str, which: str) -> bool:
+    """O6: tell whether a grant waits for this key; `which` of them count is `Group.grants`."""
+    with store.reading() as tx:
+        return is_waiting(tx, instance_id, owner, which)
 
 
 def gate_closed(store: Store, key: GateKey, instance_id: str) -> bool:
