@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hsm_enrol.wire.bundle import Bundle
 from hsm_verifier.__main__ import main
 from hsm_verifier.cli.common import open_vault
+from hsm_verifier.ledger.gate import GateKey
 from hsm_verifier.settings import load_settings
 from lab import pki
 from tests.verifier.party import CLIENT_CERTIFICATE, CLIENT_KEY, PIN, SERVER_CERTIFICATE, make_pair
@@ -139,6 +140,25 @@ def test_v13_an_id_that_came_along_is_not_given_to_another_pin(
     whole["partition_pin"]["value"] = "CANARY-4th-pin"
     made.write_text(json.dumps(whole))
     assert run("bundle", "put", "--group", "web", str(made))[0] == 0
+
+
+def test_v13_one_pin_of_the_same_partitions_has_one_gate_in_every_group(
+    run: Run, folder: Path, tmp_path: Path, parts: dict[str, str]
+) -> None:
+    def gate(group: str, **changes: str) -> GateKey:
+        assert run(*words(parts | {"--group": group}, **changes))[0] == 0
+        entry = open_vault(load_settings(folder / "hsm-verifier.toml")).current(group)
+        assert entry is not None
+        assert entry.gate is not None
+        return entry.gate
+
+    web = gate("web")
+    assert gate("db") == web
+    assert gate("elsewhere", member="154438865304").pin_id != web.pin_id  # another partition's PIN, though it is alike
+    (tmp_path / "pin").write_text("CANARY-2nd-pin")
+    changed = gate("db")
+    assert changed.pin_id != web.pin_id
+    assert gate("web") == changed
 
 
 @pytest.mark.parametrize("pin", [{"id": 1, "value": "abcd"}, {"id": "pin-00000001"}, {"id": None}, {"value": 7}, {}])

@@ -107,18 +107,31 @@ def before(bundles: Bundles, group: str) -> Bundle | None:
 def fill_pin_id(parts: dict[str, Any], bundles: Bundles, old: Bundle | None) -> None:
     """Give the PIN its id: the one it had while it is unchanged, so that a proven PIN stays proven (V13).
 
-    An id that came along is kept, unless another PIN has it: that one's proof would open the gate to all at once.
-    Raises CliError.
+    Where another group hands the same PIN out for the same partitions it is one PIN, with one gate: two tries, not two
+    for each group. An id that came along is kept, unless another PIN has it: that one's proof would open the gate to
+    all at once. Raises CliError.
     """
     pin = parts.get("partition_pin")
     if not isinstance(pin, dict):
         return
     known = old.pin if old is not None else None
     if "id" not in pin:
-        same = known is not None and known.value == pin.get("value")
-        pin["id"] = known.id if known is not None and same else secrets.token_urlsafe(12)
+        if known is None or known.value != pin.get("value"):
+            known = _pin_of_another_group(pin, parts.get("ha"), bundles)
+        pin["id"] = secrets.token_urlsafe(12) if known is None else known.id
     elif known != Pin(id=pin["id"], value=pin.get("value", "")):
         _refuse_anothers_id(pin, bundles)
+
+
+def _pin_of_another_group(pin: dict[str, Any], ha: Any, bundles: Bundles) -> Pin | None:
+    members = ha.get("members") if isinstance(ha, dict) else None
+    for group in bundles.groups():
+        with contextlib.suppress(VaultError, WireError):
+            found = Bundle.from_bytes(bundles.read(group, bundles.serials(group)[-1]))
+            same = isinstance(members, list | tuple) and tuple(members) == found.ha.members
+            if same and found.pin is not None and found.pin.value == pin.get("value"):
+                return found.pin
+    return None
 
 
 def _refuse_anothers_id(pin: dict[str, Any], bundles: Bundles) -> None:
