@@ -259,8 +259,8 @@ MUTANTS = (
     Mutant(
         "R2",
         "agent/hsm_enrol/host/exchange.py",
-        "or answer.kind != PROBLEM_TYPE:",
-        "or False:",
+        "status >= _BAD_REQUEST and kind == PROBLEM_TYPE",
+        "status >= _BAD_REQUEST",
         "tests/host/test_courier.py",
     ),
     Mutant(

@@ -280,6 +280,17 @@ def test_r2_a_slow_drip_is_cut_off_by_the_exchange_as_a_whole(
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize(("status", "kind"), [(502, "application/json"), (302, "application/json"), (200, "text/html")])
+def test_r2_a_page_that_is_not_wanted_is_not_waited_for(status: int, kind: str, party: Party, office: Office) -> None:
+    def promise(to: bad_party.Handler) -> None:
+        to.close_connection = True
+        to.begin(HTTPStatus(status), {"Content-Type": kind, "Content-Length": "4096"})
+        to.server.stopping.wait(20)
+
+    with pytest.raises(NotOurVerifier):
+        office.courier(party(challenge=[promise]).url, seconds=1, patience=0.5).greet()
+
+
 def test_a_stranger_with_another_ca_is_never_spoken_to(party: Party, office: Office) -> None:
     stranger = party(server(authority("stranger"), ["127.0.0.1"]), enrolments=[problem("already_enrolled", 409)])
     true = party()
@@ -671,10 +682,18 @@ def test_a_receipt_that_is_not_ours_is_told_as_false(party: Party, office: Offic
 
 @pytest.mark.parametrize(
     "trouble",
-    [page(404), says(404, "application/json", b"{}"), says(200, "text/plain", b"ok")],
-    ids=["page", "json", "text"],
+    [
+        page(404),
+        says(404, "application/json", b"{}"),
+        says(200, "text/plain", b"ok"),
+        says(200, "", b"<html>"),
+        says(200, "", b""),
+    ],
+    ids=["page", "json", "text", "200 of no type", "200 and nothing"],
 )
-def test_another_404_is_no_verifiers_word(trouble: Trouble, party: Party, office: Office) -> None:
+def test_r1_what_is_no_204_takes_no_receipt_and_another_404_is_no_verifiers_word(
+    trouble: Trouble, party: Party, office: Office
+) -> None:
     with pytest.raises(NotOurVerifier):
         office.courier(party(receipts=[trouble]).url, seconds=9).tell(b"receipt")
     second = party()

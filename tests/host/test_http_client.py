@@ -12,7 +12,7 @@ import pytest
 import requests
 import urllib3
 
-from hsm_enrol.host.http_client import ANY_KIND, Answer, Client, Failed, Request
+from hsm_enrol.host.http_client import Answer, Cap, Client, Failed, Request
 
 HELD_OPEN = 20  # seconds; an exchange that waits for the rest ends long before, as a failure
 
@@ -40,13 +40,15 @@ def peer(says: bytes) -> Iterator[str]:
         over.set()
 
 
-def ask(url: str, caps: dict[str, int], read_at: tuple[int, ...] = (), seconds: float = 5) -> Answer:
+def at_most(cap: int) -> Cap:
+    return lambda _status, _kind: cap
+
+
+def ask(url: str, cap: Cap, seconds: float = 5) -> Answer:
     client = Client.plain()
     try:
         return client.fetch(
-            Request(
-                method="GET", url=url + "/x", headers={}, seconds=seconds, connect=seconds, caps=caps, read_at=read_at
-            )
+            Request(method="GET", url=url + "/x", headers={}, seconds=seconds, connect=seconds, cap=cap)
         )
     finally:
         client.close()
@@ -57,19 +59,23 @@ def page(status: str, *headers: str, body: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("said", "caps", "read_at"),
+    ("said", "cap"),
     [
-        (page("503 No", "Content-Length: 9", "Retry-After: 7"), {ANY_KIND: 100}, (200, 404)),
-        (page("200 OK", "Content-Length: 9", "Content-Type: text/html"), {"text/plain": 100}, ()),
-        (page("200 OK", "Content-Length: 9", "Content-Encoding: gzip"), {ANY_KIND: 100}, ()),
+        (
+            page("503 No", "Content-Length: 9", "Retry-After: 7"),
+            lambda status, _kind: 100 if status in {200, 404} else None,
+        ),
+        (
+            page("200 OK", "Content-Length: 9", "Content-Type: text/html"),
+            lambda _status, kind: 100 if kind == "text/plain" else None,
+        ),
+        (page("200 OK", "Content-Length: 9", "Content-Encoding: gzip"), at_most(100)),
     ],
     ids=["a status whose page says no more", "a kind that nobody wants", "packed"],
 )
-def test_a_body_that_nobody_wants_is_not_waited_for(
-    said: bytes, caps: dict[str, int], read_at: tuple[int, ...]
-) -> None:
+def test_a_body_that_nobody_wants_is_not_waited_for(said: bytes, cap: Cap) -> None:
     with peer(said) as url:
-        answer = ask(url, caps, read_at)
+        answer = ask(url, cap)
     assert answer.body == b""
     assert answer.retry_after == ("7" if b"Retry-After" in said else None)
     assert answer.encoding == ("gzip" if b"gzip" in said else "identity")
@@ -77,19 +83,19 @@ def test_a_body_that_nobody_wants_is_not_waited_for(
 
 def test_a_body_that_is_wanted_and_does_not_come_is_silence() -> None:
     with peer(page("200 OK", "Content-Length: 9")) as url, pytest.raises(Failed) as caught:
-        ask(url, {ANY_KIND: 100}, seconds=0.3)
+        ask(url, at_most(100), seconds=0.3)
     assert (caught.value.how, caught.value.words) == ("silent", "no answer in time")
 
 
 @pytest.mark.parametrize("length", [99, 100, 101, 5000])
 def test_one_byte_more_than_the_cap_is_read_and_no_more(length: int) -> None:
     with peer(page("200 OK", f"Content-Length: {length}", body=b"a" * length)) as url:
-        assert ask(url, {ANY_KIND: 100}).body == b"a" * min(length, 101)
+        assert ask(url, at_most(100)).body == b"a" * min(length, 101)
 
 
-def test_the_cap_is_the_kinds_own() -> None:
+def test_the_cap_is_asked_for_by_status_and_kind() -> None:
     with peer(page("200 OK", "Content-Type: Text/Plain; charset=x", "Content-Length: 9", body=b"a" * 9)) as url:
-        answer = ask(url, {"text/plain": 3, ANY_KIND: 100})
+        answer = ask(url, lambda status, kind: 3 if (status, kind) == (200, "text/plain") else 100)
     assert (answer.kind, answer.body) == ("text/plain", b"aaaa")
 
 
@@ -132,7 +138,7 @@ def test_each_failure_has_words_of_our_own(
     client = Client.plain()
     monkeypatch.setattr(client._session, "send", fail)
     with pytest.raises(Failed) as caught:
-        client.fetch(Request(method="GET", url="http://127.0.0.1:1/", headers={}, seconds=1, connect=1, caps={}))
+        client.fetch(Request(method="GET", url="http://127.0.0.1:1/", headers={}, seconds=1, connect=1, cap=at_most(9)))
     assert (caught.value.how, caught.value.words) == (how, words)
     assert CANARY not in str(caught.value) + repr(caught.value)
     assert caught.value.__cause__ is None
@@ -143,6 +149,15 @@ def test_each_failure_has_words_of_our_own(
 def test_neither_client_does_the_others_work(make: str, url: str) -> None:
     client = Client.plain() if make == "plain" else Client.tls("system", "", "")
     with pytest.raises(Failed) as caught:
-        client.fetch(Request(method="GET", url=url, headers={}, seconds=1, connect=1, caps={}))
+        client.fetch(Request(method="GET", url=url, headers={}, seconds=1, connect=1, cap=at_most(9)))
     assert caught.value.words == "the connection broke"
     client.close()
+
+
+def test_what_is_sent_and_what_comes_is_in_no_ones_repr() -> None:
+    asked = Request(
+        method="PUT", url="http://x/", headers={"T": CANARY}, seconds=1, connect=1, cap=at_most(9), body=CANARY.encode()
+    )
+    told = Answer(status=200, kind="", encoding="", retry_after=None, seconds=0, body=CANARY.encode())
+    assert "CANARY" not in repr(asked) + repr(told)
+    assert "http://x/" in repr(asked)

@@ -54,6 +54,21 @@ class Message:
     kind: str = ""
     body: bytes = b""
 
+    def cap(self, status: int, kind: str) -> int | None:
+        """Give how many bytes of such a reply are read: of a good one, of a problem, of anything else none."""
+        if self.is_good(status, kind):
+            return self.most
+        return MAX_PROBLEM if is_problem(status, kind) else None
+
+    def is_good(self, status: int, kind: str) -> bool:
+        """Whether such a reply holds what is wanted."""
+        return status == _OK and kind == self.wants != ""
+
+
+def is_problem(status: int, kind: str) -> bool:
+    """Whether such a reply says why not."""
+    return status >= _BAD_REQUEST and kind == PROBLEM_TYPE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
@@ -88,7 +103,7 @@ class Line:
             headers={"Content-Type": message.kind} if message.kind else {},
             seconds=limit,
             connect=min(limit, CONNECT),
-            caps={PROBLEM_TYPE: MAX_PROBLEM} | ({message.wants: message.most} if message.wants else {}),
+            cap=message.cap,
             body=message.body,
         )
         try:
@@ -118,11 +133,11 @@ def _understood(answer: Answer, message: Message) -> tuple[bytes, Problem | None
         return b"", None
     if answer.encoding != UNPACKED:
         raise not_ours
-    if answer.status == _OK and answer.kind == message.wants:
+    if message.is_good(answer.status, answer.kind):
         if len(answer.body) <= message.most:
             return answer.body, None
         raise AnswerTooLarge(url=message.url, limit=MAX_ANSWER) if answer.kind == ANSWER_TYPE else not_ours
-    if answer.status < _BAD_REQUEST or answer.kind != PROBLEM_TYPE:
+    if not is_problem(answer.status, answer.kind):
         raise not_ours
     try:
         problem = Problem.from_bytes(answer.body if len(answer.body) <= MAX_PROBLEM else b"")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import field
 from typing import Final, Literal, Self
 
 from hsm_enrol.host.bounded import Turn, ask, bounded_session, bounded_tls_session, read_at_most
@@ -18,8 +19,10 @@ from hsm_enrol.host.retry import Deadline
 from hsm_enrol.host.trust import trusting, why_untrusted
 from hsm_enrol.shapes import dataclass
 
-ANY_KIND: Final = "*"
 UNPACKED: Final = "identity"  # nobody offered to unpack anything
+
+Cap = Callable[[int, str], int | None]
+"""How many bytes of a body are wanted, by status and media type; None: it is not read, and may never end."""
 
 How = Literal["silent", "slow", "untrusted", "broken"]
 """No answer in time; no connection (or not all of an answer) in time; TLS does not trust; anything else."""
@@ -27,16 +30,15 @@ How = Literal["silent", "slow", "untrusted", "broken"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked. A body is read where `caps` (by media type, or ANY_KIND) and `read_at` (empty: all) say so."""
+    """What is asked, and what is wanted of the answer."""
 
     method: str
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     seconds: float  # for all of it
     connect: float  # for the connection
-    caps: Mapping[str, int]  # bytes
-    read_at: tuple[int, ...] = ()  # statuses
-    body: bytes = b""
+    cap: Cap = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ class Answer:
     encoding: str  # UNPACKED, or how it is packed all the same
     retry_after: str | None  # as it was written
     seconds: float  # from the first byte sent, or the connection made, to the last one read
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 class Failed(Exception):
@@ -112,9 +114,7 @@ class Client:
 
 def _cap(answer: requests.Response, request: Request) -> int | None:
     """Give how many bytes of the body may be read; None when nobody wants it, or it is packed."""
-    if _encoding(answer) != UNPACKED or (request.read_at and answer.status_code not in request.read_at):
-        return None
-    return request.caps.get(_kind(answer), request.caps.get(ANY_KIND))
+    return request.cap(answer.status_code, _kind(answer)) if _encoding(answer) == UNPACKED else None
 
 
 def _kind(answer: requests.Response) -> str:

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hsm_enrol.errors import EnrolError, ImdsHopLimit, ImdsOdd, ImdsOff, ImdsThrottled, ImdsUnreachable
-from hsm_enrol.host.http_client import ANY_KIND, UNPACKED, Client, Failed, Request
+from hsm_enrol.host.http_client import UNPACKED, Client, Failed, Request
 from hsm_enrol.host.retry import Deadline, retrying, seconds_of
 
 if TYPE_CHECKING:
@@ -151,8 +151,7 @@ class Metadata:
             headers=headers,
             seconds=limit,
             connect=limit,
-            caps={ANY_KIND: MOST_BYTES},
-            read_at=(_OK, _UNAUTHORIZED, _NOT_FOUND),  # the others' pages may never end, and say no more
+            cap=_cap,
         )
         try:
             answer = self._client.fetch(request)
@@ -182,6 +181,11 @@ class Metadata:
     def _tell(self, failure: BaseException, seconds: float) -> None:
         if self._on_wait is not None and isinstance(failure, _Passing):
             self._on_wait(failure.error.fault(), seconds)
+
+
+def _cap(status: int, _kind: str) -> int | None:
+    """Read no page but of a status that is told by `-v` with its size: the others' say no more, and may never end."""
+    return MOST_BYTES if status in {_OK, _UNAUTHORIZED, _NOT_FOUND} else None
 
 
 class _Passing(Exception):
