@@ -1,8 +1,10 @@
 """systemd is asked for the time that settings allow: it would end a run after TimeoutStartSec= otherwise."""
 
 import io
+import select
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from hsm_enrol.at_work import Run, at_work
 from hsm_enrol.errors import CaUnusable
+from hsm_enrol.host import service_manager
 from hsm_enrol.host.service_manager import MARGIN, ask_for_time
 from hsm_enrol.host.tools import run_tool
 from hsm_enrol.host.voice import Voice
@@ -81,3 +84,28 @@ def test_nobody_is_asked_where_no_systemd_listens(monkeypatch: pytest.MonkeyPatc
     ask_for_time(1.0)
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
     ask_for_time(1.0)
+
+
+def test_a_manager_that_takes_nothing_more_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", place)
+    monkeypatch.setattr(service_manager, "PATIENCE", 0.1)
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others,
+    ):
+        manager.bind(place)
+        others.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                others.sendto(b"READY=1", place)
+        asking = threading.Thread(target=ask_for_time, args=(1.0,), daemon=True)
+        asking.start()
+        asking.join(5)
+        assert not asking.is_alive()
+        assert manager.recv(4096) == b"READY=1"
+        ask_for_time(1.0)  # there is room again
+        heard = []
+        while select.select([manager], [], [], 0)[0]:
+            heard.append(manager.recv(4096))
+    assert heard[-1] == b"EXTEND_TIMEOUT_USEC=91000000"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
+from typing import Final
 
-MARGIN = 90.0  # seconds: for an undo, and for what comes between two messages
+MARGIN: Final = 90.0  # seconds: for an undo, and for what comes between two messages
+PATIENCE: Final = 5.0  # seconds for a manager whose queue is full, as while it is reloaded; a run goes on without it
 
 
 def ask_for_time(seconds: float) -> None:
@@ -20,5 +22,6 @@ def ask_for_time(seconds: float) -> None:
     address = "\0" + where[1:] if where.startswith("@") else where
     message = f"EXTEND_TIMEOUT_USEC={int((seconds + MARGIN) * 1e6)}"
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.settimeout(PATIENCE)
         sock.connect(address)
         sock.sendall(message.encode())
