@@ -236,6 +236,7 @@ def test_a_grant_tells_of_others_that_are_open_and_all_can_be_withdrawn(folder: 
 def test_of_an_instance_that_was_never_served_a_grant_can_be_withdrawn(run: Run) -> None:
     assert run("grant", INSTANCE, "--reason", "a typing error")[0] == 0
     assert run("ledger", "revoke", INSTANCE, "--reason", "a typing error")[0] == 1  # there is nothing to revoke
+    assert run("grant", INSTANCE, "--withdraw", "--reason", "")[0] == 64  # the audit is to say why
     assert run("grant", INSTANCE, "--withdraw", "--reason", "a typing error")[0] == 0
 
 
@@ -251,7 +252,9 @@ def test_of_an_instance_that_was_never_served_a_grant_can_be_withdrawn(run: Run)
         [INSTANCE, "--reason", "r", "--until", "soon"],
         [INSTANCE, "--reason", "r", "--count", "0"],
         [INSTANCE, "--reason", "r", "--owner", "short"],
+        [INSTANCE, "--reason", "r", "--until", ""],
         [INSTANCE, "--reason", ""],
+        [INSTANCE, "--reason", " "],
     ],
 )
 def test_a_grant_out_of_bounds_is_a_usage_error(run: Run, words: list[str]) -> None:

@@ -34,11 +34,13 @@ def run(args: argparse.Namespace) -> int:
         raise CliError("--owner wants the thumbprint that the agent printed", 64)
     if args.withdraw and (args.count, args.until, args.owner) != (None, None, None):
         raise CliError("--withdraw ends all grants of an instance; it takes no --count, --until or --owner", 64)
+    if not args.reason.strip():
+        raise CliError("--reason wants one, for the audit", 64)
     return (_withdraw if args.withdraw else _make)(args, settings_of(args))
 
 
 def _make(args: argparse.Namespace, settings: Settings) -> int:
-    count, span = 1 if args.count is None else args.count, parse_span(args.until or "1h")
+    count, span = 1 if args.count is None else args.count, parse_span("1h" if args.until is None else args.until)
     store = open_store(settings)
     try:
         others = desk.open_grants(store, args.instance)
