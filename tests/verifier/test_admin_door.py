@@ -268,6 +268,18 @@ def test_grants_are_withdrawn_and_only_where_some_are_open(
         tx.exec_driver_sql(f"DELETE FROM grants WHERE instance_id = '{name}'")
 
 
+def test_an_open_grant_behind_a_page_of_ended_ones_can_still_be_withdrawn(alice: Browser, local: Operators) -> None:
+    name = "i-0123456789abcdef5"
+    for seconds in (3600, *[0.001] * 20):
+        desk.make_grant(local.store, name, count=1, seconds=seconds, reason="again and again", owner=None)
+    assert desk.open_grants(local.store, name) == 1
+    assert f"/instances/{name}/withdraw" in alice.look(f"/instances/{name}").text
+    assert desk.withdraw(local.store, name) == 1
+    assert f"/instances/{name}/withdraw" not in alice.look(f"/instances/{name}").text
+    with local.store.deciding() as tx:
+        tx.exec_driver_sql(f"DELETE FROM grants WHERE instance_id = '{name}'")
+
+
 def test_a_halted_pin_is_resumed(alice: Browser, local: Operators, settings: Settings) -> None:
     path = "/gates/pin-of-batch/resume"
     assert "HALTED" in alice.look(path).text

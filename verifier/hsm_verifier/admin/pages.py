@@ -101,7 +101,7 @@ def instance(office: Office, asked: Asked) -> Page:
         slots=slots,
         waits=waits,
         grants=grants,
-        open_grants=any(one.remaining and not one.over for one in grants),
+        open_grants=desk.open_grants(office.store, name),
         lines=told[:DECISIONS],
         error=last_errors(standing, lines).get(name, ""),
         last=told[0] if told else None,
