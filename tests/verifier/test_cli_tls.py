@@ -71,6 +71,13 @@ def test_it_has_the_names_that_were_there_and_those_that_are_given(folder: Path,
     assert stat.S_IMODE((folder / "tls.pem").stat().st_mode) == 0o644
 
 
+def test_a_host_has_one_spelling(folder: Path, run: Run) -> None:
+    assert run("--host", "VP.example", "--host", "2001:DB8:0::1", "--host", "2001:db8::1")[0] == 0
+    assert hosts_of(certificate(folder)) == ("vp.example", "127.0.0.1", "2001:db8::1")
+    assert run("--without", "2001:DB8::0:1", "--host", "*.Example")[0] == 0
+    assert hosts_of(certificate(folder)) == ("vp.example", "127.0.0.1", "*.example")
+
+
 def test_a_name_that_is_taken_out_is_no_longer_trusted_and_all_of_it_is_audited(folder: Path, run: Run) -> None:
     assert run("--host", "new.example")[0] == 0
     assert run("--without", "vp.example")[0] == 0
@@ -91,9 +98,12 @@ def test_it_never_outlives_its_ca(folder: Path, run: Run, monkeypatch: pytest.Mo
     monkeypatch.setattr(time, "time", lambda: now + year)
     assert run()[0] == 0
     assert certificate(folder).not_valid_after_utc == end
-    monkeypatch.setattr(time, "time", lambda: now + 11 * year)
-    status, _, err = run()
-    assert (status, "a CA that has not ended" in err) == (64, True)
+    before = (folder / "tls.pem").read_bytes()
+    for later in (end.timestamp() + 60, now + 11 * year):  # also within the hour that certificates begin early
+        monkeypatch.setattr(time, "time", lambda later=later: later)
+        status, _, err = run()
+        assert (status, "has ended" in err) == (78, True)
+        assert (folder / "tls.pem").read_bytes() == before
 
 
 def test_the_key_of_the_ca_may_be_kept_elsewhere(folder: Path, run: Run, tmp_path: Path) -> None:
@@ -107,6 +117,11 @@ def test_the_key_of_the_ca_may_be_kept_elsewhere(folder: Path, run: Run, tmp_pat
     ("words", "status", "says"),
     [
         (["--host", "bücher.example"], 64, "host names or IP addresses"),
+        (["--host", ""], 64, "host names or IP addresses"),
+        (["--host", "https://new.example"], 64, "host names or IP addresses"),
+        (["--host", "new.example:8443"], 64, "host names or IP addresses"),
+        (["--host", "192.0.2.300"], 64, "host names or IP addresses"),
+        (["--without", "https://vp.example"], 64, "host names or IP addresses"),
         (["--without", "other.example"], 64, "has no other.example"),
         (["--without", "vp.example", "--without", "127.0.0.1"], 64, "without a name"),
         (["--ca-key", "secrets/tls.key"], 78, "not the key of"),
@@ -129,3 +144,9 @@ def test_a_certificate_by_another_ca_is_left_to_that_ca(folder: Path, run: Run) 
     status, _, err = run("--host", "new.example")
     assert (status, "renew it where it is from" in err) == (1, True)
     assert (folder / "tls.pem").read_bytes() == theirs.certificate
+
+
+def test_init_takes_no_url_for_a_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", str(tmp_path / "new"), "--host", "https://vp.example:8443"]) == 64
+    assert "host names or IP addresses" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from hsm_enrol.wire.assertion import HOST_NAME
 
 LIFE = timedelta(days=3650)
 EARLY = timedelta(hours=1)  # an instance's clock may be behind when it boots
@@ -59,6 +62,8 @@ def issue(
     """
     start = datetime.fromtimestamp(now, UTC)
     end = min(start + LIFE, ca.not_valid_after_utc)
+    if end <= start:
+        raise ValueError("the CA's certificate has ended")
     server = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hsm-verifier")])
     certificate = (
         _builder(server, ca.subject, public, start, end)
@@ -108,6 +113,17 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def host_of(text: str) -> str:
+    """Give a host name or an IP address in its one spelling. Raises ValueError on anything else, as a URL or a port."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        name = text.removeprefix("*.")
+        if not re.fullmatch(HOST_NAME, name, re.ASCII) or re.fullmatch("[0-9.]+", name):
+            raise ValueError("neither a host name nor an IP address") from None
+        return text.lower()
 
 
 def _name(host: str) -> x509.GeneralName:

@@ -16,7 +16,7 @@ from hsm_verifier.cli.common import CliError, become_owner_of, note
 from hsm_verifier.durable import fsync_folder, write_file
 from hsm_verifier.ledger.store import Store, sqlite_url
 from hsm_verifier.settings import load_settings
-from hsm_verifier.tls import make_tls
+from hsm_verifier.tls import host_of, make_tls
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -33,11 +33,12 @@ def run(args: argparse.Namespace) -> int:
     become_owner_of(folder)
     if (folder / "hsm-verifier.toml").exists():
         raise CliError(f"{folder} holds a verifier already; nothing was changed")
-    hosts = tuple(dict.fromkeys(args.host or [socket.gethostname(), "localhost", "127.0.0.1"]))
     audience = f"hsm-enrol:{secrets.token_hex(16)}"
     nonce_key = os.urandom(32)
     answer_key = generate_key()
     try:
+        given = [host_of(one) for one in args.host]
+        hosts = tuple(dict.fromkeys(given or [socket.gethostname(), "localhost", "127.0.0.1"]))
         tls = make_tls(hosts, time.time())
     except ValueError:
         raise CliError("--host wants host names or IP addresses", 64) from None

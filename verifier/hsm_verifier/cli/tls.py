@@ -20,7 +20,7 @@ from hsm_verifier.cli.common import CliError, become_owner_of, note, when, with_
 from hsm_verifier.cli.layout import sentence
 from hsm_verifier.durable import read_secret, write_file
 from hsm_verifier.settings import load_settings
-from hsm_verifier.tls import hosts_of, issue
+from hsm_verifier.tls import host_of, hosts_of, issue
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -46,14 +46,13 @@ def run_issue(args: argparse.Namespace) -> int:
     ca_key = _key(args.ca_key or folder / "secrets/verifier-ca.key")
     if ca_key.public_key() != ca.public_key() or not isinstance(public, ec.EllipticCurvePublicKey):
         raise CliError(f"that is not the key of {folder}/verifier-ca.pem", 78)
-    hosts = _hosts(hosts_of(present), tuple(args.host), frozenset(args.without))
+    hosts = _hosts(hosts_of(present), tuple(args.host), tuple(args.without))
     try:
         made = issue(ca, ca_key, public, hosts, time.time())
     except ValueError:
-        raise CliError("--host wants host names or IP addresses, and a CA that has not ended", 64) from None
-    become_owner_of(
-        Path(settings.state.audit).parent
-    )  # a CA's key that is kept elsewhere is root's to read, all else the verifier's to write
+        raise CliError(f"the CA in {folder}/verifier-ca.pem has ended; instances want a new one", 78) from None
+    # A CA's key that is kept elsewhere is root's to read, all else the verifier's to write.
+    become_owner_of(Path(settings.state.audit).parent)
     write_file(place, made, mode=0o644, replace=True)
     end = when(x509.load_pem_x509_certificate(made).not_valid_after_utc.timestamp())
     note(settings, "tls_issued", hosts=list(hosts), until=end)
@@ -61,7 +60,12 @@ def run_issue(args: argparse.Namespace) -> int:
     return 0
 
 
-def _hosts(now: tuple[str, ...], more: tuple[str, ...], less: frozenset[str]) -> tuple[str, ...]:
+def _hosts(now: tuple[str, ...], more: tuple[str, ...], without: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        more = tuple(host_of(one) for one in more)
+        less = {one if one in now else host_of(one) for one in without}
+    except ValueError:
+        raise CliError("--host and --without want host names or IP addresses", 64) from None
     unknown = sorted(less - {*now})
     if unknown:
         raise CliError(f"the certificate has no {unknown[0]}, only {', '.join(now)}", 64)
