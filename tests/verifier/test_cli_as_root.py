@@ -23,12 +23,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     return made
 
 
-def belongs_to(monkeypatch: pytest.MonkeyPatch, user: int, group: int) -> None:
+def belongs_to(monkeypatch: pytest.MonkeyPatch, user: int, group: int, below: Path = Path("/")) -> None:
     stat = Path.stat
 
     def told(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
         found = list(stat(path, follow_symlinks=follow_symlinks))
-        return os.stat_result([*found[:4], user, group, *found[6:]])
+        return os.stat_result([*found[:4], user, group, *found[6:]] if path.is_relative_to(below) else found)
 
     monkeypatch.setattr(Path, "stat", told)
 
@@ -72,6 +72,7 @@ def test_roots_own_folder_a_missing_one_and_other_users_change_nothing(
         ["aws-certs", "list"],
         ["answer-key", "rotate"],
         ["grant", "i-0a1b2c3d4e5f60718", "--reason", "why"],
+        ["tls", "issue"],
     ],
     ids=lambda words: " ".join(words[:2]),
 )
@@ -87,6 +88,25 @@ def test_each_command_does_so_before_anything_else(
     assert main([*words, "--config", str(folder / "hsm-verifier.toml")]) == 74
     assert times(folder) == before
     assert main(["init", str(folder)]) == 74
+
+
+@pytest.mark.parametrize("words", [["grant", "i-0a1b2c3d4e5f60718", "--reason", "why"], ["tls", "issue"]])
+@pytest.mark.parametrize("theirs", ["settings", "audit"])
+def test_settings_that_name_a_folder_of_root_do_not_make_root_write_there(
+    tmp_path: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch, theirs: str, words: list[str]
+) -> None:
+    folder, other = tmp_path / "verifier", tmp_path / "other"
+    assert main(["init", str(folder)]) == 0
+    other.mkdir()
+    settings = folder / "hsm-verifier.toml"
+    text = settings.read_text()
+    assert text.count('audit = "audit.jsonl"') == 1
+    settings.write_text(text.replace('audit = "audit.jsonl"', f'audit = "{other}/audit.jsonl"'))
+    monkeypatch.setattr(os, "setuid", refuses)
+    belongs_to(monkeypatch, STRANGER, 7, below=folder if theirs == "settings" else other)
+    assert main([*words, "--config", str(settings)]) == 74
+    assert calls == [("setgroups", []), ("setgid", 7)]
+    assert list(other.iterdir()) == []
 
 
 def times(folder: Path) -> dict[str, int]:

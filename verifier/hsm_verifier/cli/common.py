@@ -41,8 +41,17 @@ def with_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def settings_of(args: argparse.Namespace) -> Settings:
     """Read the settings that --config names, and go on as the verifier's user. Raises SettingsError, OSError."""
     settings = load_settings(args.config)
-    become_owner_of(Path(settings.state.audit).parent)
+    become_verifier(settings)
     return settings
+
+
+def become_verifier(settings: Settings) -> None:
+    """Let root go on as whoever can write these settings, else as the audit's folder's owner. Raises OSError.
+
+    The settings first: root would otherwise write wherever the verifier's user makes them point to.
+    """
+    for folder in (settings.path.parent, Path(settings.state.audit).parent):
+        become_owner_of(folder)
 
 
 def become_owner_of(folder: Path) -> None:

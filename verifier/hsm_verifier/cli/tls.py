@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from hsm_enrol.errors import WireError
 from hsm_enrol.wire.keys import private_from_pem
-from hsm_verifier.cli.common import CliError, become_owner_of, note, when, with_config
+from hsm_verifier.cli.common import CliError, become_verifier, note, when, with_config
 from hsm_verifier.cli.layout import sentence
 from hsm_verifier.durable import read_secret, write_file
 from hsm_verifier.settings import load_settings
@@ -52,7 +52,7 @@ def run_issue(args: argparse.Namespace) -> int:
     except ValueError:
         raise CliError(f"the CA in {folder}/verifier-ca.pem has ended; instances want a new one", 78) from None
     # A CA's key that is kept elsewhere is root's to read, all else the verifier's to write.
-    become_owner_of(Path(settings.state.audit).parent)
+    become_verifier(settings)
     write_file(place, made, mode=0o644, replace=True)
     end = when(x509.load_pem_x509_certificate(made).not_valid_after_utc.timestamp())
     note(settings, "tls_issued", hosts=list(hosts), until=end)
