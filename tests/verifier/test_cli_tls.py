@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from hsm_enrol.host.trust import trusting
 from hsm_verifier.__main__ import main
 from hsm_verifier.tls import hosts_of, make_tls
 
@@ -41,11 +42,10 @@ def certificate(folder: Path, name: str = "tls.pem") -> x509.Certificate:
     return x509.load_pem_x509_certificate((folder / name).read_bytes())
 
 
-def shakes_hands(folder: Path, host: str) -> bool:
-    """Whether a client that trusts the folder's CA alone finds its server to be `host`."""
-    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def shakes_hands(folder: Path, host: str, ca_file: Path | None = None) -> bool:
+    """Whether an agent that trusts `ca_file`, else the folder's CA alone, finds its server to be `host`."""
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), trusting(str(ca_file or folder / "verifier-ca.pem"))
     server.load_cert_chain(folder / "tls.pem", folder / "secrets/tls.key")
-    client.load_verify_locations(folder / "verifier-ca.pem")
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     asking = client.wrap_bio(to_client, to_server, server_hostname=host)
     answering = server.wrap_bio(to_server, to_client, server_side=True)
@@ -144,6 +144,24 @@ def test_a_certificate_by_another_ca_is_left_to_that_ca(folder: Path, run: Run) 
     status, _, err = run("--host", "new.example")
     assert (status, "renew it where it is from" in err) == (1, True)
     assert (folder / "tls.pem").read_bytes() == theirs.certificate
+
+
+@pytest.mark.parametrize("order", [("old", "new"), ("new", "old")], ids=" then ".join)
+def test_a_new_ca_is_brought_in_without_an_instance_left_out(
+    folder: Path, run: Run, tmp_path: Path, order: tuple[str, str]
+) -> None:
+    """The way of docs/operating.md. Both CAs have the same name: only their keys tell them apart."""
+    old, new, both = tmp_path / "old.pem", tmp_path / "new.pem", tmp_path / "both.pem"
+    old.write_bytes((folder / "verifier-ca.pem").read_bytes())
+    assert main(["init", str(tmp_path / "fresh"), "--host", "vp.example"]) == 0
+    new.write_bytes((tmp_path / "fresh/verifier-ca.pem").read_bytes())
+    both.write_bytes(b"".join((tmp_path / f"{one}.pem").read_bytes() for one in order))
+    assert [shakes_hands(folder, "vp.example", ca) for ca in (old, both, new)] == [True, True, False]
+    for name in ("verifier-ca.pem", "secrets/verifier-ca.key", "tls.pem", "secrets/tls.key"):
+        (tmp_path / "fresh" / name).replace(folder / name)
+    assert [shakes_hands(folder, "vp.example", ca) for ca in (old, both, new)] == [False, True, True]
+    assert run("--host", "other.example")[0] == 0  # and the new CA's key is where it is looked for
+    assert shakes_hands(folder, "other.example", both)
 
 
 def test_init_takes_no_url_for_a_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
