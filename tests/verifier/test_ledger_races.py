@@ -87,6 +87,22 @@ def test_o6_a_grant_for_one_is_used_by_one(store: Store, other: Store, *, known:
         assert tx.execute(select(grants.c.remaining)).scalar_one() == 0
 
 
+def test_o6_a_grant_is_used_or_withdrawn_and_never_both(store: Store, other: Store) -> None:
+    for number in range(ROUNDS):
+        first = claim(number, "first")
+        assert ask(store, first) == "new"
+        desk.make_grant(store, first.instance_id, count=1, seconds=60, reason="wrong host", owner=None)
+
+        def act(at: Store, wanted: Claim, mine: Claim = first) -> str:
+            return f"{desk.withdraw(at, mine.instance_id)} withdrawn" if wanted is mine else ask(at, wanted)
+
+        came = race(store, other, [first, *(claim(number, f"k{racer}") for racer in range(1, RACERS))], act)
+        assert came["granted"] + came["1 withdrawn"] == 1, came
+        assert came["already_enrolled"] == RACERS - 1 - came["granted"]
+        assert desk.open_grants(other, first.instance_id) == 0
+        assert ask(other, claim(number, "late")) == "already_enrolled"
+
+
 def test_v13_trying_and_the_next_trial_never_both(store: Store, other: Store) -> None:
     """The first trial's `trying` races with others asking: as long as its lease holds, nobody else gets the PIN."""
     for number in range(ROUNDS):
