@@ -12,7 +12,7 @@ import requests
 from hsm_enrol.errors import ImdsHopLimit, ImdsOdd, ImdsOff, ImdsThrottled, ImdsUnreachable
 from hsm_enrol.host import metadata
 from hsm_enrol.host.bounded import Turn, _Socket
-from hsm_enrol.host.metadata import MOST_BYTES, Metadata
+from hsm_enrol.host.metadata import MOST_BYTES, ROOM, Metadata
 from hsm_enrol.host.retry import Deadline
 from lab.imds import Faults, ImdsServer
 
@@ -157,6 +157,16 @@ def test_throttling_without_end_ends_with_the_deadline(status: int, waits: Waits
         asker(waits, server.endpoint, seconds=60).fetch(ITEM)
     assert caught.value.facts == {"status": status, "seconds": 60}
     assert 0 < sum(waits.slept) <= 60
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_last_attempt_is_squeezed_in_whose_time_out_would_hide_the_cause(seed: int, waits: Waits) -> None:
+    with ImdsServer(faults=Faults(status={ITEM: 503})) as server:
+        deadline = Deadline(3, clock=waits.clock)
+        one = Metadata([server.endpoint], deadline=deadline, rng=random.Random(seed), sleep=waits.sleep)
+        with pytest.raises(ImdsThrottled):
+            one.fetch(ITEM)
+    assert deadline.remaining() >= ROOM
 
 
 def test_r3_a_throttling_answer_may_say_when_to_come_back(waits: Waits) -> None:

@@ -9,7 +9,7 @@ pass (P16): they are tried again until the deadline.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from hsm_enrol.errors import EnrolError, ImdsHopLimit, ImdsOdd, ImdsOff, ImdsThrottled, ImdsUnreachable
 from hsm_enrol.host.http_client import UNPACKED, Client, Failed, Request
@@ -18,8 +18,6 @@ from hsm_enrol.host.retry import Deadline, retrying, seconds_of
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
-
-T = TypeVar("T")
 
 MOST_BYTES: Final = 16 * 1024  # credentials, the largest item, hold a token of at most 12,288 characters
 TOKEN_SECONDS: Final = 300  # longer than a run reads for; a token in a core file is soon worth nothing
@@ -81,6 +79,7 @@ class Metadata:
             on=(_Passing,),
             sleep=self._sleep,
             rng=self._rng,
+            room=ROOM,
             on_wait=self._tell if self._on_wait else None,
         )
         try:
