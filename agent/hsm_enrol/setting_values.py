@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 
 class Fault(Exception):
@@ -58,12 +58,8 @@ def as_path(value: Any) -> str:
 def as_url(value: Any) -> str:
     """Give a verifier's address, https and nothing behind the port. Raises Fault."""
     url = as_text(value).rstrip("/")
-    parts = urlsplit(url)
-    try:
-        whole = parts.scheme == "https" and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        whole = False
-    if not whole or parts.query or parts.fragment or parts.username or parts.path:
+    parts = _parts(url, "https")
+    if parts is None or parts.query or parts.fragment or parts.username or parts.path:
         raise Fault("not the address of a verifier", 'like this: "https://vp1.example:8443"')
     return url
 
@@ -71,7 +67,7 @@ def as_url(value: Any) -> str:
 def as_proxy(value: Any) -> str:
     """Give a proxy's address, or nothing. Raises Fault."""
     proxy = as_text(value)
-    if proxy and (urlsplit(proxy).scheme != "http" or not urlsplit(proxy).hostname):
+    if proxy and _parts(proxy, "http") is None:
         raise Fault("not the address of a proxy", 'like this: "http://proxy.example:3128", or "" for none')
     return proxy
 
@@ -79,10 +75,20 @@ def as_proxy(value: Any) -> str:
 def as_endpoint(value: Any) -> str:
     """Give the address of a metadata service, or nothing. Raises Fault."""
     endpoint = as_text(value).rstrip("/")
-    parts = urlsplit(endpoint)
-    if endpoint and (parts.scheme != "http" or not parts.hostname or parts.path):
+    parts = _parts(endpoint, "http")
+    if endpoint and (parts is None or parts.path):
         raise Fault("not an IMDS endpoint", 'like this: "http://169.254.169.254", or "" for the two link-local ones')
     return endpoint
+
+
+def _parts(address: str, scheme: str) -> SplitResult | None:
+    """Take an address apart; None when it is none of that scheme, with a host, and a port that there can be."""
+    try:
+        parts = urlsplit(address)
+        whole = parts.scheme == scheme and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # of brackets that do not close, and of a port that is no number or too large
+        return None
+    return parts if whole else None
 
 
 def as_audience(value: Any) -> str:

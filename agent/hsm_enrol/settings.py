@@ -137,6 +137,8 @@ def parse(raw: bytes, path: str, root: str = "") -> Settings:
         found = re.search(r"at line (\d+)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1
         raise BadSettings(path=path, line=line, what="not TOML", better="texts stand in double quotes") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists without end
+        raise BadSettings(path=path, line=1, what="not TOML", better="no value of ours is that large") from None
     for name in tree:
         if name not in _TABLES:
             raise BadSettings(
