@@ -7,7 +7,7 @@ import time
 
 from hsm_enrol.ask import Question, answer_keys, make_assertion
 from hsm_enrol.at_work import Run, open_imds
-from hsm_enrol.cli.out import show_json
+from hsm_enrol.cli.out import show, show_json
 from hsm_enrol.host import state
 from hsm_enrol.host.state import Owner
 from hsm_enrol.wire.keys import generate_key
@@ -48,5 +48,5 @@ def show_assertion(run: Run, *, as_json: bool) -> int:
     if as_json:
         show_json({"assertion": request.masked()})
     else:
-        print(json.dumps(request.masked(), indent=2))
+        show(json.dumps(request.masked(), indent=2))
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hsm_enrol.check import check
 from hsm_enrol.checks.finding import FAIL, OK, WARN, Finding
-from hsm_enrol.cli.out import GREEN, RED, YELLOW, paint, show_json, wrapped
+from hsm_enrol.cli.out import GREEN, RED, YELLOW, paint, show, show_json, wrapped
 from hsm_enrol.facts.look import Look
 from hsm_enrol.host.printable import printable
 
@@ -23,7 +23,7 @@ def show_check(look: Look, *, as_json: bool) -> int:
     if as_json:
         show_json(as_members(found), status=status)
     else:
-        print("\n".join(as_lines(found)))
+        show("\n".join(as_lines(found)))
     return status
 
 

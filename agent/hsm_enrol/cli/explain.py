@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from hsm_enrol.cli.out import show_json, wrapped
+from hsm_enrol.cli.out import show, show_json, wrapped
 from hsm_enrol.errors import Usage
 from hsm_enrol.explain import Explained, explain, words
 
@@ -26,7 +26,7 @@ def show_meaning(word: str, *, as_json: bool) -> int:
     if as_json:
         show_json({"meanings": [_members(one) for one in found]})
     else:
-        print("\n\n".join("\n".join(_lines(one)) for one in found))
+        show("\n\n".join("\n".join(_lines(one)) for one in found))
     return 0
 
 

@@ -7,10 +7,11 @@ import os
 import resource
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from hsm_enrol.cli.out import show_json
-from hsm_enrol.errors import EnrolError, Internal
+from hsm_enrol.errors import CannotWrite, EnrolError, Internal
 from hsm_enrol.host.voice import Voice, open_voice
 from hsm_enrol.words import Words, plain_enrol
 
@@ -51,7 +52,8 @@ def _run(args: Any, voice: Voice) -> int:
 def _fail(error: EnrolError, voice: Voice, *, as_json: bool) -> int:
     voice.fail(error)
     if as_json:
-        show_json(error_as_json(error), status=error.status)
+        with suppress(CannotWrite):  # the run's own fault is what its exit status says
+            show_json(error_as_json(error), status=error.status)
     return error.status
 
 

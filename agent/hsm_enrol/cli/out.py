@@ -6,6 +6,8 @@ import json
 import textwrap
 from collections.abc import Mapping
 
+from hsm_enrol.errors import CannotWrite
+from hsm_enrol.host.folders import errno_name
 from hsm_enrol.host.terminal import coloured
 
 SCHEMA = 1  # of every --json; a member may be added under it, none taken away or given another meaning
@@ -13,9 +15,17 @@ WIDTH = 80
 BOLD, RED, GREEN, YELLOW, CYAN = "1", "31", "32", "33", "36"
 
 
+def show(text: str) -> None:
+    """Print lines, all the way. Raises CannotWrite: what a full disk cut off must not pass for the whole."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        raise CannotWrite(path="/dev/stdout", error=errno_name(error)) from error
+
+
 def show_json(members: Mapping[str, object], *, status: int = 0) -> None:
-    """Print one object: schema, whether all is well, the exit status, and what there is to tell."""
-    print(json.dumps({"schema": SCHEMA, "ok": status == 0, "status": status, **members}, indent=2))
+    """Print one object: schema, whether all is well, the exit status, and what there is to tell. CannotWrite."""
+    show(json.dumps({"schema": SCHEMA, "ok": status == 0, "status": status, **members}, indent=2))
 
 
 def wrapped(text: str, first: str = "", rest: str = "") -> list[str]:

@@ -8,7 +8,7 @@ import re
 
 from hsm_enrol import deliver
 from hsm_enrol.at_work import Run
-from hsm_enrol.cli.out import BOLD, CYAN, GREEN, RED, paint, show_json, visible, wrapped
+from hsm_enrol.cli.out import BOLD, CYAN, GREEN, RED, paint, show, show_json, visible, wrapped
 from hsm_enrol.host import state
 from hsm_enrol.host.conf_file import read_conf
 from hsm_enrol.host.folders import below
@@ -40,12 +40,12 @@ def show_plan(run: Run, *, as_json: bool) -> int:
     if as_json:
         show_json({"steps": steps, "diff": diff})
         return 0
-    if not steps:
-        print("nothing to do")
-    for step in steps:
-        print("\n".join(wrapped(visible(step), "", "    ")))
-    for line in diff.splitlines():
-        print(paint(visible(line), BOLD if line.startswith(("---", "+++")) else _COLOURS.get(line[:1], "")))
+    lines = [line for step in steps for line in wrapped(visible(step), "", "    ")] or ["nothing to do"]
+    lines += [
+        paint(visible(line), BOLD if line.startswith(("---", "+++")) else _COLOURS.get(line[:1], ""))
+        for line in diff.splitlines()
+    ]
+    show("\n".join(lines))
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from hsm_enrol.cli.metrics import write_metrics
-from hsm_enrol.cli.out import GREEN, RED, YELLOW, paint, show_json, wrapped
+from hsm_enrol.cli.out import GREEN, RED, YELLOW, paint, show, show_json, wrapped
 from hsm_enrol.errors import EnrolError
 from hsm_enrol.host.last_run import read_last_run
 from hsm_enrol.host.printable import printable
@@ -33,7 +33,7 @@ def show_status(settings: Settings, *, as_json: bool, ask_tools: bool, metrics: 
     if as_json:
         show_json(as_members(found, now), status=status)
     else:
-        print("\n".join(as_lines(found, now)))
+        show("\n".join(as_lines(found, now)))
     return status
 
 
