@@ -6,6 +6,7 @@ difference does not mean drift: it means that the full way has a look. Only json
 
 import json
 import os
+import stat
 
 from hsm_enrol import __version__, witness
 
@@ -13,6 +14,7 @@ RECORD = "/var/lib/hsm-enrol/record.json"
 UNDO = "/var/lib/hsm-enrol/undo"
 HA_ENV = "/run/hsm-enrol/ha.env"
 DMI = "/sys/devices/virtual/dmi/id/board_asset_tag"
+ENV_MODE = 0o644  # as in deliver.py
 _ID_LENGTHS = (10, 19)  # i- and 8 or 17 hexadecimal digits
 
 
@@ -62,6 +64,9 @@ def _instance_by_firmware(root: str) -> str:
 def _provide_env(path: str, content: bytes, *, may_make: bool) -> bool:
     """Tell whether ha.env is right; make it where it is missing and we may."""
     try:
+        there = os.lstat(path)
+        if not stat.S_ISREG(there.st_mode) or stat.S_IMODE(there.st_mode) != ENV_MODE:
+            return False
         with open(path, "rb") as file:
             return file.read(4096) == content
     except FileNotFoundError:
@@ -71,7 +76,7 @@ def _provide_env(path: str, content: bytes, *, may_make: bool) -> bool:
     descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, content)
-        os.fchmod(descriptor, 0o644)
+        os.fchmod(descriptor, ENV_MODE)
     finally:
         os.close(descriptor)
     os.rename(temp, path)

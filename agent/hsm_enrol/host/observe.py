@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 20
 CONF = "/etc/Chrystoki.conf"
+GROUPS = "/etc/group"
 
 
 def conf_of(settings: Settings) -> str:
@@ -84,7 +85,7 @@ def gid_of(group: str, root: str = "") -> int | None:
             return grp.getgrnam(group).gr_gid
         except KeyError:
             return None
-    table = look("/etc/group", root)
+    table = look(GROUPS, root)
     lines = table.content.decode("utf-8", "replace").split("\n") if isinstance(table, Present) else []
     numbers = [fields[2] for fields in (line.split(":") for line in lines) if len(fields) > 2 and fields[0] == group]  # noqa: PLR2004  name:password:gid:members
     return int(numbers[0]) if numbers and numbers[0].isdecimal() else None
