@@ -7,7 +7,6 @@ proof, the deliveries, and one rename that commits. Whatever fails before that r
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
 from dataclasses import field
 from functools import partial
@@ -17,7 +16,7 @@ from hsm_enrol.errors import ConfStale, KeyLost, NotConverged
 from hsm_enrol.host import credentials, signals, undo
 from hsm_enrol.host.act import Hand
 from hsm_enrol.host.conf_file import Moved, read_conf
-from hsm_enrol.host.folders import MAX_LINKS, below, follow, real_path
+from hsm_enrol.host.folders import below, follow, real_path, with_links
 from hsm_enrol.host.lock import Lock
 from hsm_enrol.host.ntls import explained, knock_at_all
 from hsm_enrol.host.observe import GROUPS
@@ -167,14 +166,6 @@ def shared_keys(site: Site) -> dict[str, str | None]:
         return {f"{section}/{key}": chrystoki.get(conf, section, key) for section, key in SHARED}
 
 
-def _with_what_it_leads_to(path: str) -> list[str]:
-    """Give a path and, where a link stands there, each place that it leads to."""
-    found = [path]
-    while os.path.islink(found[-1]) and len(found) <= MAX_LINKS:
-        found.append(os.path.join(os.path.dirname(found[-1]), os.readlink(found[-1])))
-    return found
-
-
 def witness(site: Site, desired: Desired, settings_path: str) -> tuple[Row, ...]:
     """Describe every file that says "nothing to do" as long as it stays as it is now."""
     root, paths = site.root, desired.paths
@@ -183,7 +174,7 @@ def witness(site: Site, desired: Desired, settings_path: str) -> tuple[Row, ...]
     rest = (paths.cert, paths.key, paths.ca_file, *map(paths.server_cert, (one.address for one in desired.servers)))
     names += [real_path(below(root, path), root) for path in (*rest, *paths.java)]
     names.append(below(root, GROUPS))  # luna.group may come later, and the key is for it then
-    rows = [look(name, name) for name in (*_with_what_it_leads_to(settings_path), *names)]
+    rows = [look(name, name) for name in (*with_links(settings_path), *names)]
     if site.settings.deliver.pin != "none":
         rows.append(look(below(root, deliver.PIN_CREDENTIAL), below(root, deliver.PIN_CREDENTIAL), digest=False))
     if site.settings.deliver.pin == "file":

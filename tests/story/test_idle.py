@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hsm_enrol.idle import nothing_to_do
 from hsm_enrol.host.site import Site
+from hsm_enrol.idle import nothing_to_do
 from hsm_enrol.settings import DeliverSettings
 from hsm_enrol.status import read_status
 from lab.luna.estate import Estate

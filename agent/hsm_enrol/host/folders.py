@@ -57,6 +57,14 @@ def real_path(path: str, root: str = "") -> str:
     return _resolve(path, root, last=False).path
 
 
+def with_links(path: str) -> list[str]:
+    """Give a path and, where a link stands there, each place that it leads to; for looking only."""
+    found = [path]
+    while os.path.islink(found[-1]) and len(found) <= MAX_LINKS:
+        found.append(os.path.join(os.path.dirname(found[-1]), os.readlink(found[-1])))
+    return found
+
+
 def _resolve(path: str, root: str, *, last: bool) -> Trail:
     todo, budget = deque(_parts(path, root)), MAX_LINKS
     done: list[str] = []
