@@ -115,8 +115,8 @@ class Site:
             return plan.make_plan(desired, seen, former)
 
     def wanted_now(self, installed: Desired) -> Desired:
-        """Give the recorded state with what the settings say today: a changed list of java.security files counts."""
-        paths = dataclasses.replace(installed.paths, java=self.settings.deliver.java_security)
+        """Give the recorded state with what the settings say today: another conf, other java.security files count."""
+        paths = dataclasses.replace(installed.paths, conf=self.conf, java=self.settings.deliver.java_security)
         return dataclasses.replace(installed, paths=paths)
 
     def at_risk(self, desired: Desired, seen: Seen) -> tuple[str, ...]:
