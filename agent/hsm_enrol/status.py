@@ -8,7 +8,7 @@ from dataclasses import field, replace
 from pathlib import Path
 
 from hsm_enrol import deliver, luna
-from hsm_enrol.errors import EnrolError
+from hsm_enrol.errors import EnrolError, ToolFailed
 from hsm_enrol.host import state
 from hsm_enrol.host.act import Bench
 from hsm_enrol.host.folders import below
@@ -17,7 +17,7 @@ from hsm_enrol.host.tools import ToolRun, run_tool
 from hsm_enrol.model import Desired, Need, RunTool, der_of, describe
 from hsm_enrol.record import Record
 from hsm_enrol.shapes import dataclass
-from hsm_enrol.tool_runs import plain, show_groups
+from hsm_enrol.tool_runs import fault_of, plain, show_groups
 from hsm_enrol.wire.certificate import read_certificate
 
 SOON = 30  # days before an expiry is worth a warning
@@ -33,7 +33,10 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """One look at this host. `alive` None: the tools could not be asked; `tools` says why not."""
+    """One look at this host. `alive` None: the tools could not be asked; `tools` says why not.
+
+    `tools_failed`: they were, and what they said is no answer.
+    """
 
     record: Record | None
     installed: Desired | None
@@ -41,6 +44,7 @@ class Status:
     certificates: tuple[Certificate, ...] = ()
     alive: tuple[str, ...] | None = None
     tools: str = ""
+    tools_failed: bool = False
     cut_off: bool = False
     asking: bool = False
     faults: tuple[str, ...] = field(default=())
@@ -55,6 +59,8 @@ class Status:
         found += [f"{one.what} expired on {one.until:%Y-%m-%d}" for one in self.certificates if one.until <= now]
         if self.alive == ():
             found.append("no member of the group is alive")
+        if self.tools_failed:
+            found.append(self.tools)
         found += [f"drift: {one}" for one in self.drift]
         return tuple(found)
 
@@ -67,7 +73,7 @@ class Status:
                 found.append(f"{one.what} expires in {days} days")
         if self.installed is not None and self.alive:
             found += [f"member {one} is down" for one in self.installed.ha.members if one not in self.alive]
-        if self.tools:
+        if self.tools and not self.tools_failed:
             found.append(self.tools)
         if self.record is not None and self.record.receipt_due is not None:
             found.append("the verifier was not told yet; `hsm-enrol refresh` tells it")
@@ -83,10 +89,11 @@ def read_status(site: Site, *, ask_tools: bool) -> Status:
     if found.installed is None or not ask_tools:
         return found
     try:
-        alive, why = _ask(site, found.installed), ""
+        return replace(found, alive=_ask(site, found.installed))
+    except ToolFailed as error:
+        return replace(found, tools=error.fault(), tools_failed=True)
     except EnrolError as error:
-        alive, why = None, f"the Luna tools could not be asked: {error.fault()}"
-    return replace(found, alive=alive, tools=why)
+        return replace(found, tools=f"the Luna tools could not be asked: {error.fault()}")
 
 
 def _read_files(site: Site, record: Record | None) -> Status:
@@ -146,11 +153,16 @@ def _ask(site: Site, installed: Desired) -> tuple[str, ...]:
 
 
 def members_alive(installed: Desired, bench: Bench, run: Callable[[RunTool], ToolRun]) -> tuple[str, ...]:
-    """Ask `verify` and the group listing which of our members are there."""
+    """Ask `verify` and the group listing which of our members are there.
+
+    Raises ToolFailed when neither is an answer: that a text is not understood does not mean that nobody is there.
+    """
     asked = plain(run, bench)
-    listed = {one.serial for one in luna.partitions(asked(RunTool(tool="vtl", words=luna.verify())).output) or ()}
+    verified = asked(RunTool(tool="vtl", words=luna.verify()))
+    partitions = luna.partitions(verified.output)
     spoken = show_groups(asked, installed.ha.label)
-    for one in luna.groups(spoken[1].output) if spoken else ():
-        if one.label == installed.ha.label:
-            listed |= set(one.alive)
+    shown = [one for one in (luna.groups(spoken[1].output) if spoken else ()) if one.label == installed.ha.label]
+    if partitions is None and not shown:
+        raise ToolFailed(tool="vtl", command="verify", what=fault_of(verified, done=True))
+    listed = {one.serial for one in partitions or ()}.union(*(one.alive for one in shown))
     return tuple(one for one in installed.ha.members if one in listed)

@@ -20,7 +20,7 @@ class Knock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """What was seen of an enrolled host. `alive` None: the tools could not be asked, `tools` says why.
+    """What was seen of an enrolled host. `alive` None: the tools could not be asked, or failed; `tools` says so.
 
     `certificates`: what, and until when (Unix seconds). `key_form`: a warning about the key's form.
     """
@@ -30,6 +30,7 @@ class Membership:
     members: tuple[str, ...] = ()
     alive: tuple[str, ...] | None = None
     tools: str = ""
+    tools_failed: bool = False
     knocks: tuple[Knock, ...] = ()
     certificates: tuple[tuple[str, float], ...] = ()
     drift: tuple[str, ...] = ()
@@ -78,7 +79,8 @@ def _knock(knock: Knock) -> Iterator[Finding]:
 
 def _members(seen: Membership) -> Iterator[Finding]:
     if seen.alive is None:
-        yield warn("members", f"the Luna tools could not be asked: {seen.tools}", "run `vtl verify` by hand")
+        level = fail if seen.tools_failed else warn
+        yield level("members", seen.tools, "run `vtl verify` by hand")
     elif not seen.alive:
         if seen.knocks and not any(one.fault for one in seen.knocks):
             hint = "on the appliance: `ntls ipcheck show` (it refuses NAT and shared pairs), then who has the partition"

@@ -1,0 +1,79 @@
+"""A tool that answers nonsense says nothing of the members: `status` and `check` name the tool, not the appliances."""
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hsm_enrol.checks.finding import FAIL
+from hsm_enrol.checks.membership import Membership, judge
+from hsm_enrol.cli.metrics import gauges
+from hsm_enrol.host.site import Site
+from hsm_enrol.status import Status, read_status
+from lab.luna.estate import Estate
+from tests.played_host import PlayedHost
+
+NOW = dt.datetime.now(dt.UTC)
+NONSENSE = {
+    "exit status 127": "echo 'vtl: error while loading shared libraries: libCryptoki2.so: cannot open'; exit 127",
+    "it prints an error": "echo 'Error: unable to read the configuration'",
+    "its answer is not understood": ":",
+    "it was killed": "kill -SEGV $$",
+}
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[PlayedHost]:
+    with Estate() as estate:
+        made = PlayedHost(tmp_path / "host", estate, "6.2", join="config")
+        made.take()
+        yield made
+
+
+def replace(host: PlayedHost, script: str) -> None:
+    """Put a script in vtl's place; what it does not answer itself is asked of the true one."""
+    vtl = host.client.below("bin/vtl")
+    vtl.rename(f"{vtl}.true")
+    vtl.write_text(f"#!/bin/sh\n{script}\n")
+    vtl.chmod(0o755)
+
+
+def status(host: PlayedHost) -> Status:
+    return read_status(Site.of(host.settings), ask_tools=True)
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_nonsense_of_vtl_is_not_a_dead_group(host: PlayedHost, what: str) -> None:
+    replace(host, NONSENSE[what])
+    found = status(host)
+    assert found.alive is None
+    assert found.problems(NOW) == (f"vtl verify failed: {what}",)
+    assert found.warnings(NOW) == ()
+    told = {one.name: one.values for one in gauges(found, None, NOW)}
+    assert told["members_alive"] == ()
+    assert told["healthy"] == (((), 0.0),)
+
+
+def test_where_the_group_shows_its_members_that_counts(host: PlayedHost) -> None:
+    vtl = host.client.below("bin/vtl")
+    replace(host, f'[ "$1" = verify ] && exit 3\nexec {vtl}.true "$@"')
+    found = status(host)
+    assert found.problems(NOW) == ()
+    assert set(found.alive or ()) == set(host.estate.members)
+
+
+def test_a_vtl_that_is_gone_could_not_be_asked(host: PlayedHost) -> None:
+    host.client.below("bin/vtl").unlink()
+    found = status(host)
+    assert found.problems(NOW) == ()
+    (warning,) = found.warnings(NOW)
+    assert warning.startswith("the Luna tools could not be asked: no Luna client here")
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_check_says_it_once(*, failed: bool) -> None:
+    told = "the Luna tools could not be asked: x"
+    seen = Membership(record=None, enrolled=True, members=("1",), tools=told, tools_failed=failed)
+    (found,) = judge(seen, 0.0)
+    assert (found.line, found.level == FAIL) == (told, failed)
