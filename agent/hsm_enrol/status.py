@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import field, replace
-from pathlib import Path
 
 from hsm_enrol import deliver, luna
 from hsm_enrol.errors import EnrolError, ToolFailed
-from hsm_enrol.host import state
+from hsm_enrol.host import state, undo
 from hsm_enrol.host.act import Bench
 from hsm_enrol.host.folders import below
+from hsm_enrol.host.lock import is_held
 from hsm_enrol.host.site import Site, understood
 from hsm_enrol.host.tools import ToolRun, run_tool
 from hsm_enrol.model import Desired, Need, RunTool, der_of, describe
@@ -35,7 +35,8 @@ class Certificate:
 class Status:
     """One look at this host. `alive` None: the tools could not be asked; `tools` says why not.
 
-    `tools_failed`: they were, and what they said is no answer.
+    `tools_failed`: they were, and what they said is no answer. `changing`: a run is at work in the middle of its files,
+    so how they differ is not looked at.
     """
 
     record: Record | None
@@ -47,6 +48,7 @@ class Status:
     tools_failed: bool = False
     cut_off: bool = False
     asking: bool = False
+    changing: bool = False
     faults: tuple[str, ...] = field(default=())
 
     def problems(self, now: dt.datetime) -> tuple[str, ...]:
@@ -73,6 +75,8 @@ class Status:
                 found.append(f"{one.what} expires in {days} days")
         if self.installed is not None and self.alive:
             found += [f"member {one} is down" for one in self.installed.ha.members if one not in self.alive]
+        if self.changing:
+            found.append("another run is changing this host right now; look again when it has ended")
         if self.tools and not self.tools_failed:
             found.append(self.tools)
         if self.record is not None and self.record.receipt_due is not None:
@@ -97,30 +101,38 @@ def read_status(site: Site, *, ask_tools: bool) -> Status:
 
 
 def _read_files(site: Site, record: Record | None) -> Status:
-    cut_off = Path(below(site.root, f"{state.STATE}/undo")).is_dir()
-    asking = state.read_pending(site.root) is not None
     installed = record.installed if record else None
-    if record is None or installed is None:
-        return Status(record=record, installed=None, cut_off=cut_off, asking=asking)
-    drift, faults = [], []
+    begun = is_changing(site.root)
+    drift, faults = _differences(site, record, installed) if record and installed else ((), ())
+    changing = begun or is_changing(site.root)
+    return Status(
+        record=record,
+        installed=installed,
+        drift=() if changing else drift,
+        certificates=_certificates(installed) if installed else (),
+        cut_off=undo.is_open(state.STATE, root=site.root) and not changing,
+        asking=state.read_pending(site.root) is not None,
+        changing=changing,
+        faults=() if changing else faults,
+    )
+
+
+def is_changing(root: str) -> bool:
+    """Tell whether a run is in the middle of changing this host's files."""
+    return undo.is_open(state.STATE, root=root) and is_held(below(root, state.LOCK))
+
+
+def _differences(site: Site, record: Record, installed: Desired) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give what is not as it was installed, and why that cannot be told."""
     try:
         desired = site.wanted_now(installed)
         seen = site.look(desired, record.former)
         steps = site.plan(desired, record.former, seen)
         with understood(site.conf):
             steps += tuple(deliver.deliveries(desired, seen, record.former))
-        drift = [describe(one) if not isinstance(one, Need) else f"{one.path} is gone or damaged" for one in steps]
     except EnrolError as error:
-        faults.append(error.fault())
-    return Status(
-        record=record,
-        installed=installed,
-        drift=tuple(drift),
-        certificates=_certificates(installed),
-        cut_off=cut_off,
-        asking=asking,
-        faults=tuple(faults),
-    )
+        return (), (error.fault(),)
+    return tuple(f"{one.path} is gone or damaged" if isinstance(one, Need) else describe(one) for one in steps), ()
 
 
 def _certificates(installed: Desired) -> tuple[Certificate, ...]:

@@ -9,11 +9,11 @@ import re
 from hsm_enrol import deliver
 from hsm_enrol.at_work import Run
 from hsm_enrol.cli.out import BOLD, CYAN, GREEN, RED, paint, show, show_json, visible, wrapped
-from hsm_enrol.host import state
+from hsm_enrol.host import state, undo
 from hsm_enrol.host.conf_file import read_conf
-from hsm_enrol.host.folders import below
 from hsm_enrol.host.site import Site, understood, with_changes
 from hsm_enrol.model import EditConf, Step, describe
+from hsm_enrol.status import is_changing
 
 # By their names: the client's conf holds REST and STC credentials that are no business of whoever looks on.
 _SECRET = re.compile(
@@ -26,7 +26,9 @@ def show_plan(run: Run, *, as_json: bool) -> int:
     """Print the steps and the conf's diff. What a first bundle holds is not known before asking, and that is said."""
     site = Site.of(run.settings)
     record = state.read_record(site.root)
-    if os.path.isdir(below(site.root, f"{state.STATE}/undo")):
+    if is_changing(site.root):
+        run.voice.warn("another run is changing this host right now; plan again when it has ended")
+    elif undo.is_open(state.STATE, root=site.root):
         run.voice.warn("an earlier run was cut off; the next one undoes or finishes it first")
     if record is None or record.installed is None:
         steps, diff = _first(site), ""

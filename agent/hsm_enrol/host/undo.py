@@ -171,7 +171,7 @@ def settle(
     """
     state = below(root, state)
     undo = f"{state}/undo"
-    if not os.path.isdir(undo):
+    if not is_open(state, root=root):
         return Settled(outcome="nothing")
     path = f"{undo}/journal.json"
     data = files.read_file(path, root=root, limit=16 << 20)
@@ -196,6 +196,11 @@ def settle(
                 files.fsync_folder(folder, root=root)  # what was put back by renaming
     _close(state, root)
     return Settled(outcome=outcome, displaced=tuple(displaced))
+
+
+def is_open(state: str, *, root: str = "") -> bool:
+    """Tell whether a transaction has begun and not ended: somebody is at work, or was killed at it."""
+    return os.path.isdir(f"{below(root, state)}/undo")
 
 
 def _close(state: str, root: str) -> None:
