@@ -33,7 +33,7 @@ def nothing_to_do(root: str, settings_path: str) -> str | None:
         rows = record["witness"]
         if rows[0][0] != settings_path or any(_changed(row) for row in rows):
             return None
-        named = _instance_by_firmware(root)
+        named = instance_by_firmware(root)
         if named not in {"", record["instance_id"]}:
             return None
         slot = "" if ha["slot"] is None else f"LUNA_HA_SLOT={ha['slot']}\n"
@@ -51,7 +51,7 @@ def _changed(row: witness.Row) -> bool:
     return witness.look(path, path, digest=row[4] != "") != row
 
 
-def _instance_by_firmware(root: str) -> str:
+def instance_by_firmware(root: str) -> str:
     """Give the instance id that DMI tells; "" where it tells none (Xen, containers)."""
     try:
         with open(root + DMI, encoding="ascii", errors="replace") as file:

@@ -14,6 +14,7 @@ from hsm_enrol.host.folders import below
 from hsm_enrol.host.lock import is_held
 from hsm_enrol.host.site import Site, understood
 from hsm_enrol.host.tools import ToolRun, run_tool
+from hsm_enrol.idle import instance_by_firmware
 from hsm_enrol.model import Desired, Need, RunTool, der_of, describe
 from hsm_enrol.record import Record
 from hsm_enrol.shapes import dataclass
@@ -36,7 +37,7 @@ class Status:
     """One look at this host. `alive` None: the tools could not be asked; `tools` says why not.
 
     `tools_failed`: they were, and what they said is no answer. `changing`: a run is at work in the middle of its files,
-    so how they differ is not looked at.
+    so how they differ is not looked at. `clone`: the instance that this is, where the record is another's; else "".
     """
 
     record: Record | None
@@ -49,6 +50,7 @@ class Status:
     cut_off: bool = False
     asking: bool = False
     changing: bool = False
+    clone: str = ""
     faults: tuple[str, ...] = field(default=())
 
     def problems(self, now: dt.datetime) -> tuple[str, ...]:
@@ -56,6 +58,9 @@ class Status:
         found = [*self.faults]
         if self.cut_off:
             found.append("a run was cut off; `hsm-enrol enrol` finishes or undoes it")
+        if self.clone and self.record is not None:
+            of = f"this disk carries the state of {self.record.instance_id}, and this is {self.clone}"
+            found.append(f"{of}; `hsm-enrol enrol` asks for its own")
         if self.installed is None:
             return (*found, "not enrolled")
         found += [f"{one.what} expired on {one.until:%Y-%m-%d}" for one in self.certificates if one.until <= now]
@@ -113,8 +118,14 @@ def _read_files(site: Site, record: Record | None) -> Status:
         cut_off=undo.is_open(state.STATE, root=site.root) and not changing,
         asking=state.read_pending(site.root) is not None,
         changing=changing,
+        clone=_other_than(record.instance_id, site.root) if record else "",
         faults=() if changing else faults,
     )
+
+
+def _other_than(instance: str, root: str) -> str:
+    named = instance_by_firmware(root)
+    return named if named != instance else ""
 
 
 def is_changing(root: str) -> bool:
