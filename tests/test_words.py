@@ -11,8 +11,8 @@ from hsm_enrol.errors import Usage
 from hsm_enrol.words import plain_enrol
 
 PIECES = (
-    "enrol --config --root --reason /a boot operator --config=/b --root= --reason=boot --reason=never --json -v --plan "
-    "refresh -- - -h --conf=/c --config=-x = --="
+    "enrol --config --root --reason /a boot operator --config=/b --root= --root=r --root=/r/ --reason=boot "
+    "--reason=never --json -v --plan refresh -- - -h --conf=/c --config=-x = --="
 )
 
 

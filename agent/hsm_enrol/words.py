@@ -30,7 +30,7 @@ def plain_enrol(argv: list[str]) -> dict[str, str] | None:
                 value = next(words, "-")
                 if value.startswith("-"):
                     return None
-            if name == "--reason" and value not in REASONS:
+            if (name == "--reason" and value not in REASONS) or (name == "--root" and not value.startswith("/")):
                 return None
             options[name] = value
         elif word == "enrol" and not command:

@@ -196,7 +196,14 @@ def _explain_options(parser: argparse.ArgumentParser) -> None:
 
 def _status_options(parser: argparse.ArgumentParser) -> None:
     _check_options(parser)
-    parser.add_argument("--metrics", metavar="FILE", default="", help="write it for node_exporter's textfile collector")
+    parser.add_argument(
+        "--metrics", metavar="FILE", type=absolute, default="", help="write it for node_exporter's textfile collector"
+    )
+
+
+def absolute(path: str) -> str:
+    """Give a path as it is meant where we were called: tools run in /, and a journal outlives this run."""
+    return os.path.abspath(path) if path and not path.startswith("/") else path
 
 
 def _check_options(parser: argparse.ArgumentParser) -> None:

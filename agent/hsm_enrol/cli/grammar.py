@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import hsm_enrol
 from hsm_enrol.cli import commands
+from hsm_enrol.cli.commands import absolute
 from hsm_enrol.errors import Usage
 from hsm_enrol.words import DEFAULT_CONFIG, Words
 
@@ -55,6 +56,8 @@ def _global_options(parser: argparse.ArgumentParser, *, default: bool) -> None:
         return value if default else argparse.SUPPRESS
 
     parser.add_argument("--config", metavar="FILE", default=fallback(DEFAULT_CONFIG), help="settings file")
-    parser.add_argument("--root", metavar="DIR", default=fallback(""), help="prefix of every path on disk")
+    parser.add_argument(
+        "--root", metavar="DIR", type=absolute, default=fallback(""), help="prefix of every path on disk"
+    )
     parser.add_argument("--json", action="store_true", default=fallback(False), help="print the result as JSON")  # noqa: FBT003
     parser.add_argument("-v", "--verbose", action="store_true", default=fallback(False), help="say more")  # noqa: FBT003
