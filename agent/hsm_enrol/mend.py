@@ -33,7 +33,10 @@ def mend(host: Host, record: Record, installed: Desired) -> bool:
     remade = _remake(host, given) | _mend_pin(host, seen)  # before the witness is taken: it knows the PIN file
     same = record.witness == witness(host.site, desired, host.run.settings_path)
     if steps or lasting or not same or record.agent != hsm_enrol.__version__:
-        host.run.voice.step("mend", "this host differs from its record")
+        differs = (
+            "this host differs from its record" if steps or lasting else "nothing differs; what is watched is noted"
+        )
+        host.run.voice.step("mend", differs)
         _install(host, record, desired)
     return bool(steps or lasting or remade)
 

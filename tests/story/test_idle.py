@@ -62,6 +62,17 @@ def test_a_group_that_goes_takes_the_key_away(host: PlayedHost) -> None:
     mended(host)
 
 
+def test_a_change_of_groups_that_is_not_ours_is_looked_at_once_and_called_no_difference(host: PlayedHost) -> None:
+    host.take()
+    with (host.root / "etc/group").open("a") as table:
+        table.write("another:x:4711:\n")
+    assert drift(host) == ()
+    assert not idle(host)
+    assert host.mend() is False
+    assert "nothing differs" in host.said.getvalue()
+    assert idle(host)
+
+
 def linked(path: Path) -> None:
     path.rename(f"{path}.elsewhere")
     path.symlink_to(f"{path}.elsewhere")
