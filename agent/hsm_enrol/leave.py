@@ -18,7 +18,7 @@ from hsm_enrol.at_work import Run, recover
 from hsm_enrol.ca_file import with_certificates
 from hsm_enrol.departure import departure
 from hsm_enrol.errors import CannotWrite, ClientMissing, ConfStale, EnrolError, RecordDamaged
-from hsm_enrol.host import files, signals, state, undo
+from hsm_enrol.host import files, last_run, signals, state, undo
 from hsm_enrol.host.act import Hand
 from hsm_enrol.host.conf_file import Moved
 from hsm_enrol.host.folders import below, errno_name, follow, real_path
@@ -29,10 +29,10 @@ from hsm_enrol.places import PREFIXES
 from hsm_enrol.record import PATH as RECORD
 from hsm_enrol.record import PinMemory, Record
 
+# Metrics would say "healthy" for ever.
+_OURS_ALONE = (state.OWNER_KEY, state.PENDING, state.METRICS, last_run.PATH)
 _STATE = (
-    state.OWNER_KEY,
-    state.PENDING,
-    state.METRICS,
+    *_OURS_ALONE,
     deliver.PIN_CREDENTIAL,
     deliver.PIN_FILE,
     deliver.HA_ENV,
@@ -52,7 +52,7 @@ def leave(run: Run) -> Desired | None:
             _take_out(run, Site.of(run.settings), record, installed)
         elif record is not None and _spent(record) is None:
             files.remove_file(RECORD, root=root)
-        for path in (state.OWNER_KEY, state.PENDING, state.METRICS):  # metrics would say "healthy" for ever
+        for path in _OURS_ALONE:
             files.drop_file(path, root=root)
         return installed
 
@@ -163,9 +163,12 @@ def _without_provider(path: str, content: bytes) -> bytes:
 
 
 def _superseded(site: Site, installed: Desired, seen: Seen) -> tuple[str, ...]:
-    """Give what goes once we are out: the pair, our server certificates (byte for byte ours), the deliveries."""
+    """Give what goes once we are out: the pair, our server certificates (byte for byte ours), the deliveries.
+
+    The owner key with them: a departure that is cut off after its commit must not be served again at the next boot.
+    """
     paths = installed.paths
-    found = [paths.key, paths.cert, deliver.HA_ENV, deliver.PIN_FILE, deliver.PIN_CREDENTIAL]
+    found = [paths.key, paths.cert, deliver.HA_ENV, deliver.PIN_FILE, deliver.PIN_CREDENTIAL, state.OWNER_KEY]
     ca_file = seen.at(paths.ca_file)
     if isinstance(ca_file, Present) and not _without_ours(installed, ca_file.content).strip():
         found.append(paths.ca_file)  # an empty one would be an error to OpenSSL

@@ -124,17 +124,13 @@ def refresh(args: Any, voice: Voice) -> int:
 
 def leave(args: Any, voice: Voice) -> int:
     """Take this host out of the group."""
-    from hsm_enrol.host import last_run  # noqa: PLC0415
     from hsm_enrol.leave import leave as take_out  # noqa: PLC0415
 
-    run = _run_of(args, voice)
-    last_run.forget(args.root)
-    return _gone(args, voice, take_out(run))
+    return _gone(args, voice, take_out(_run_of(args, voice)))
 
 
 def generalize(args: Any, voice: Voice) -> int:
     """Leave nothing of this instance on the disk, before an image is made of it."""
-    from hsm_enrol.host import last_run  # noqa: PLC0415
     from hsm_enrol.leave import generalize as clean  # noqa: PLC0415
 
     def read(path: str, root: str) -> Settings:
@@ -144,9 +140,7 @@ def generalize(args: Any, voice: Voice) -> int:
         voice.say(f"there is no {path}: a Luna client is looked for in its usual places")
         return of_an_image(root)
 
-    run = _run_of(args, voice, read)
-    last_run.forget(args.root)
-    return _gone(args, voice, clean(run))
+    return _gone(args, voice, clean(_run_of(args, voice, read)))
 
 
 def _gone(args: Any, voice: Voice, installed: Any) -> int:

@@ -52,8 +52,3 @@ def note_success(instance_id: str, how: str, at: int, seconds: Mapping[str, floa
         "seconds": {phase: round(one, 3) for phase, one in seconds.items()},
     }
     files.put_file(PATH, json.dumps(members, indent=1).encode() + b"\n", root=root)
-
-
-def forget(root: str = "") -> None:
-    """Take it away: this host leaves."""
-    files.drop_file(PATH, root=root)
