@@ -45,7 +45,7 @@ def enrol(run: Run) -> Outcome:
             settle_due(host)  # how an earlier run's PIN try ended, if it died before it could tell
             return _ask_and_install(host, run.reason, have=None)
         mended = mend(host, host.record, installed)
-        settle_due(host)
+        settle_due(host, last=True)
         return Outcome(how="mended" if mended else "nothing", instance=host.instance, installed=installed)
 
 
@@ -130,7 +130,7 @@ def _install(host: Host, owner: Owner, got: Got, bundle: Bundle) -> Outcome:
         raise
     finally:
         credentials.zero(pin.value)
-    settle_due(host)
+    settle_due(host, last=True)
     return Outcome(how="joined" if first else "changed", instance=host.instance, installed=reached)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from hsm_enrol.at_work import Host
-from hsm_enrol.errors import EnrolError, Refused
+from hsm_enrol.errors import EnrolError, Interrupted, Refused
 from hsm_enrol.host import state
 from hsm_enrol.host.state import Owner
 from hsm_enrol.record import ReceiptDue, Record
@@ -43,8 +43,9 @@ def tell_failed(host: Host, owner: Owner, answer: Answer, error: EnrolError, pin
     """Say that it did not work. That this cannot be said is a warning: the run's own error matters more.
 
     After a try of unknown outcome nothing is told: the end of the lease counts that try, a receipt would free it (V13).
+    Nor when a signal came after the commit: it did work, and the record owes the receipt that says so.
     """
-    if pin_state == "tried":
+    if pin_state == "tried" or _is_installed(host, answer):
         return
     code = _BY_REASON.get(error.reason) or _BY_STATUS.get(error.status, "not_converged")
     pin = {"accepted": "accepted", "refused": "refused"}.get(pin_state, "untried")
@@ -57,6 +58,13 @@ def tell_failed(host: Host, owner: Owner, answer: Answer, error: EnrolError, pin
     record = state.read_record(host.root)
     if told and record is not None and record.receipt_due and record.receipt_due.nonce == answer.nonce:
         state.write_record(dataclasses.replace(record, receipt_due=None), host.root)
+
+
+def _is_installed(host: Host, answer: Answer) -> bool:
+    """Tell whether the record says that what this answer brought is installed."""
+    record = state.read_record(host.root)
+    due = record.receipt_due if record is not None else None
+    return due is not None and (due.nonce, due.result) == (answer.nonce, "installed")
 
 
 def due_after_try(answer: Answer, pin_state: str) -> ReceiptDue | None:
@@ -79,8 +87,11 @@ def due_for(answer: Answer, pin_state: str) -> ReceiptDue:
     return ReceiptDue(nonce=answer.nonce, jti=answer.jti, serial=answer.serial, result="installed", pin=pin)
 
 
-def settle_due(host: Host) -> None:
-    """Send the receipt that the record owes; that it could not be sent is a warning, `refresh` tries again."""
+def settle_due(host: Host, *, last: bool = False) -> None:
+    """Send the receipt that the record owes; that it could not be sent is a warning, `refresh` tries again.
+
+    A signal ends the run, unless this is the `last` that it has to do. Raises Interrupted.
+    """
     record = state.read_record(host.root)
     if record is None or record.receipt_due is None or record.instance_id != host.instance:
         return
@@ -88,6 +99,8 @@ def settle_due(host: Host) -> None:
     try:
         _send_due(host, record, record.receipt_due)
     except EnrolError as failure:
+        if isinstance(failure, Interrupted) and not last:
+            raise
         host.run.voice.warn(f"the receipt is still due: {failure.fault()}")
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from hsm_enrol.cli.out import show_json
-from hsm_enrol.errors import CannotWrite, EnrolError, Internal
+from hsm_enrol.errors import CannotWrite, EnrolError, Internal, Interrupted
 from hsm_enrol.host.voice import Voice, open_voice
 from hsm_enrol.words import Words, plain_enrol
 
@@ -30,10 +30,10 @@ def main(argv: Sequence[str]) -> int:
         return _run(args, voice)
     except EnrolError as error:
         return _fail(error, voice, as_json=as_json)
-    except KeyboardInterrupt:
-        return _fail(_bug("KeyboardInterrupt", None), voice, as_json=as_json)
+    except KeyboardInterrupt:  # while nothing is written: a run that writes turns the signal into Interrupted itself
+        return _fail(Interrupted(signal="SIGINT"), voice, as_json=as_json)
     except Exception as error:  # noqa: BLE001  the edge: nothing of the exception but its kind and place is shown
-        return _fail(_bug(type(error).__name__, error), voice, as_json=as_json)
+        return _fail(_bug(error), voice, as_json=as_json)
     finally:
         voice.close()
 
@@ -70,12 +70,12 @@ def error_as_json(error: EnrolError) -> dict[str, Any]:
     }
 
 
-def _bug(kind: str, error: BaseException | None) -> Internal:
+def _bug(error: Exception) -> Internal:
     """Name a bug by kind and place only: an exception's text may hold what must not be shown."""
-    frames = traceback.extract_tb(error.__traceback__) if error else []
+    frames = traceback.extract_tb(error.__traceback__)
     place = frames[-1] if frames else None
     where = f"{os.path.basename(place.filename)}:{place.lineno}" if place else "the command line"
-    return Internal(kind=kind, where=where)
+    return Internal(kind=type(error).__name__, where=where)
 
 
 def _words(argv: Sequence[str]) -> Any:

@@ -130,7 +130,7 @@ class Interrupted(EnrolError):
     status = 75
     reason = "interrupted"
     message_id = "24e4b9a003c44e02a07982dfd03caa72"
-    says = "stopped by {signal}; what was begun is undone"
+    says = "stopped by {signal}; nothing is left half done"
     hint = "run it again"
     then = "hsm-enrol enrol"
 
