@@ -174,7 +174,9 @@ def witness(site: Site, desired: Desired, settings_path: str) -> tuple[Row, ...]
     rest = (paths.cert, paths.key, paths.ca_file, *map(paths.server_cert, (one.address for one in desired.servers)))
     names += [real_path(below(root, path), root) for path in (*rest, *paths.java)]
     names.append(below(root, GROUPS))  # luna.group may come later, and the key is for it then
-    rows = [look(name, name) for name in (*with_links(settings_path), *names)]
+    for path in site.settings.deliver.java_security:
+        names += with_links(below(root, path))
+    rows = [look(name, name) for name in dict.fromkeys((*with_links(settings_path), *names))]
     if site.settings.deliver.pin != "none":
         rows.append(look(below(root, deliver.PIN_CREDENTIAL), below(root, deliver.PIN_CREDENTIAL), digest=False))
     if site.settings.deliver.pin == "file":

@@ -235,6 +235,32 @@ def test_a_jdk_that_comes_later_and_one_that_is_named_no_more(host: PlayedHost) 
     assert host.mend() is False
 
 
+def test_a_java_security_that_is_a_link_is_changed_where_it_leads(host: PlayedHost) -> None:
+    real, other = "/etc/java-11-openjdk/security/java.security", "/etc/java-21-openjdk/security/java.security"
+    java(host, real, other)
+    host.path(JAVA).parent.mkdir(parents=True, exist_ok=True)
+    host.path(JAVA).symlink_to(real)  # as Debian's packages lay it out; absolute, so below --root
+    host.set(deliver=DeliverSettings(java_security=(JAVA, real)))
+    host.take()
+    assert (host.path(JAVA).is_symlink(), host.path(real).read_text().count(LUNA)) == (True, 1)
+    assert host.mend() is False
+    host.path(JAVA).unlink()
+    host.path(JAVA).symlink_to(other)
+    host.set(deliver=DeliverSettings(java_security=(JAVA,)))
+    assert host.mend() is True
+    assert (host.path(real).read_text(), host.path(other).read_text().count(LUNA)) == (PROVIDERS, 1)
+    host.leave()
+    assert host.path(other).read_text() == PROVIDERS
+    assert host.path(JAVA).is_symlink()
+
+
+def test_a_java_security_whose_links_lead_in_a_circle_is_told_and_nothing_changed(host: PlayedHost) -> None:
+    host.path(JAVA).parent.mkdir(parents=True, exist_ok=True)
+    host.path(JAVA).symlink_to(JAVA)
+    host.set(deliver=DeliverSettings(java_security=(JAVA,)))
+    assert host.fails(host.take).reason == "unsafe_file"
+
+
 def test_providers_with_a_gap_end_it_before_a_tool_runs(host: PlayedHost) -> None:
     java(host, JAVA, text=PROVIDERS.replace("provider.2", "provider.5"))
     host.set(join="tool")

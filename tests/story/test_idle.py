@@ -121,3 +121,17 @@ def test_settings_behind_a_link_are_looked_at_too(host: PlayedHost, links: int) 
         (host.root / "etc/link-0").unlink()
         (host.root / "etc/link-0").symlink_to("other")
         assert not idle(host)
+
+
+def test_a_java_security_that_becomes_another_jdks_is_looked_at(host: PlayedHost) -> None:
+    for name in ("11", "21"):
+        (host.root / f"etc/java-{name}").write_text("security.provider.1=SUN\n")
+    link = host.root / "etc/java.security"
+    link.symlink_to("java-11")
+    host.set(deliver=DeliverSettings(java_security=("/etc/java.security",)))
+    host.take()
+    assert idle(host)
+    link.unlink()
+    link.symlink_to("java-21")
+    assert drift(host)
+    mended(host)

@@ -65,6 +65,15 @@ class Site:
         """Give --root."""
         return self.settings.root
 
+    @property
+    def java(self) -> tuple[str, ...]:
+        """Give the java.security files of the settings by their real paths: Debian's JDKs have links into /etc there.
+
+        Raises UnsafeFile, UnsafeFolder.
+        """
+        real = (follow(below(self.root, path), self.root).path for path in self.settings.deliver.java_security)
+        return tuple(dict.fromkeys(path.removeprefix(self.root) for path in real))
+
     def paths(self, name: str, certificate: str) -> Paths:
         """Give where a pair's files and the others belong. Raises ClientMissing, NotUnderstood, Cannot…, Unsafe…."""
         text = read_conf(self.conf, self.root).text
@@ -76,7 +85,7 @@ class Site:
                 exists=lambda path: os.path.isdir(below(self.root, path)),
                 name=name,
                 certificate=certificate,
-                java=self.settings.deliver.java_security,
+                java=self.java,
             )
         if found is None:
             raise ClientMissing(path=self.settings.luna.prefix or "/usr/safenet/lunaclient")
@@ -116,7 +125,7 @@ class Site:
 
     def wanted_now(self, installed: Desired) -> Desired:
         """Give the recorded state with what the settings say today: another conf, other java.security files count."""
-        paths = dataclasses.replace(installed.paths, conf=self.conf, java=self.settings.deliver.java_security)
+        paths = dataclasses.replace(installed.paths, conf=self.conf, java=self.java)
         return dataclasses.replace(installed, paths=paths)
 
     def at_risk(self, desired: Desired, seen: Seen) -> tuple[str, ...]:
