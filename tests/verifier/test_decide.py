@@ -163,6 +163,14 @@ def test_v7_an_owner_that_has_the_current_serial_hears_so_without_a_call_to_aws(
     assert [line.state for line in desk.list_slots(party.world.store)] == ["CONFIRMED"]
 
 
+def test_o4_a_newcomer_that_has_the_current_serial_gets_no_bundle_with_it(party: Party, published: int) -> None:
+    trail = Trail()
+    answer = verify_answer(ask(party, party.asker().ask(have=published), trail), public_keys(party))
+    assert (answer.state, answer.sealed, trail.facts["how"]) == ("current", None, "current")
+    (slot,) = desk.list_slots(party.world.store)
+    assert slot.state == "CONFIRMED"
+
+
 def test_v7_another_key_does_not_hear_it(party: Party, published: int) -> None:
     ask(party, party.asker().ask())
     party.aws.calls.clear()
@@ -219,6 +227,24 @@ def test_v9_not_visible_is_not_yet_for_ten_minutes_by_the_databases_clock(party:
     with party.world.store.deciding() as tx:
         tx.execute(sightings.update().values(first_seen=db_now() - VISIBLE_WITHIN - 1))
     assert ways(refused(party, asker.ask())) == ("not_admitted", "V9 not_found")
+
+
+def test_v9_only_an_instance_that_aws_vouched_for_is_written_down_as_not_visible(party: Party, published: int) -> None:
+    party.policy.lowest = "fields"
+    party.aws.ec2_says = Refusal("not_visible_yet", "V9 not_found")
+    assert refused(party, party.asker().ask(identity_role=None)).reason == "not_visible_yet"
+    with party.world.store.reading() as tx:
+        assert tx.execute(sightings.select()).first() is None
+
+
+def test_v9_a_look_up_that_fails_is_no_sign_that_the_instance_is_gone(party: Party, published: int) -> None:
+    party.aws.ec2_says = Refusal("not_visible_yet", "V9 not_found")
+    asker = party.asker()
+    refused(party, asker.ask())
+    with party.world.store.deciding() as tx:
+        tx.execute(sightings.update().values(first_seen=db_now() - VISIBLE_WITHIN - 1))
+    party.aws.ec2_says = Refusal("upstream_busy", "V9 throttled")
+    assert ways(refused(party, asker.ask())) == ("upstream_busy", "V9 throttled")
 
 
 def test_v9_a_stopped_instance_is_not_admitted(party: Party) -> None:
