@@ -220,17 +220,17 @@ def test_an_exchange_with_sts_has_one_deadline_whatever_drips(
     began = time.monotonic()
     refusal = refused(request_of(aws.launch()))
     assert (refusal.reason, refusal.detail) == ("upstream_busy", "V8 sts_slow")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 def test_a_kept_connection_has_the_deadline_of_each_new_exchange(
     asking: Ask, aws: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caller_identity, "TOTAL_SECONDS", 0.6)
+    monkeypatch.setattr(caller_identity, "TOTAL_SECONDS", 1.5)
     asks = asking(aws)
-    for _ in range(2):
-        assert asks.ask(request_of(aws.launch())).account == aws.account_id
-        asks.wait(0.7)  # longer than an exchange may take: what is tested is that this time does not count
+    assert asks.ask(request_of(aws.launch())).account == aws.account_id
+    asks.wait(1.6)  # longer than an exchange may take: what is tested is that this time does not count
+    assert asks.ask(request_of(aws.launch())).account == aws.account_id
     assert aws.sts.connections == 1
 
 
