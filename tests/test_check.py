@@ -34,6 +34,7 @@ from lab.imds import Faults, ImdsServer
 from lab.machine import Machine, RoleCredentials
 from lab.pki import Pair, authority, name, self_signed, server
 from tests.host.test_metadata import Waits
+from tests.nobody import closed_port
 from tests.verifier.served import Served, serving
 
 ROOT = Path(__file__).parent.parent
@@ -449,13 +450,12 @@ def test_a_kem_that_the_machine_lacks_is_told(host: Host, monkeypatch: pytest.Mo
 # --- the verifiers
 
 
-def closed_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"https://127.0.0.1:{listener.getsockname()[1]}"
+def nobodys_url() -> str:
+    return f"https://127.0.0.1:{closed_port()}"
 
 
 def test_a_verifier_that_is_away_is_a_fault_only_when_it_is_the_only_one(host: Host) -> None:
-    gone = closed_port()
+    gone = nobodys_url()
     host.settings(f'urls = ["{host.verifier.url}"]', f'urls = ["{gone}", "{host.verifier.url}"]')
     found = host.only()
     assert (found.level, found.reason) == (WARN, "verifier_unreachable")
@@ -530,7 +530,7 @@ def test_when_the_tls_certificate_expires_is_seen(host: Host, verifier: Served) 
     until = peer.certificate_until(verifier.url, context)
     assert until is not None
     assert 3600 * DAY < until - time.time() < 3660 * DAY
-    assert peer.certificate_until(closed_port(), context) is None
+    assert peer.certificate_until(nobodys_url(), context) is None
 
 
 # --- the client

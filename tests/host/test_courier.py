@@ -43,6 +43,7 @@ from lab.bad_party import ANSWER, BadParty, Orders, Trouble, page, problem, says
 from lab.pki import Pair, authority, server
 from tests.host.look_ups import let_go
 from tests.host.test_metadata import Waits
+from tests.nobody import closed_port
 
 MESSAGE = b"assertion"
 IN_ORDER = 4  # a seed with which two or three addresses are asked in the order in which they are given
@@ -132,9 +133,8 @@ def office(tmp_path: Path, ca: Pair, waits: Waits) -> Iterator[Office]:
         one.close()
 
 
-def closed_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"https://127.0.0.1:{listener.getsockname()[1]}"
+def nobodys_url() -> str:
+    return f"https://127.0.0.1:{closed_port()}"
 
 
 def mend(waits: Waits, act: Callable[[], None]) -> None:
@@ -309,7 +309,7 @@ def test_all_are_tried_before_anybody_waits_and_again_after(party: Party, office
 
 def test_the_one_that_answered_last_is_asked_first(party: Party, office: Office) -> None:
     second = party()
-    courier = office.courier(closed_port(), second.url)
+    courier = office.courier(nobodys_url(), second.url)
     courier.ask(Maker())
     notes = len(office.notes)
     courier.tell(b"receipt")
@@ -330,7 +330,7 @@ def test_one_that_goes_away_between_the_messages_is_replaced(party: Party, offic
 
 
 def test_nobody_listening_is_told_with_address_and_cause(office: Office) -> None:
-    url = closed_port()
+    url = nobodys_url()
     with pytest.raises(VerifierUnreachable) as caught:
         office.courier(url).ask(Maker())
     assert caught.value.facts == {"url": url, "error": "Connection refused"}
@@ -364,7 +364,7 @@ def test_a_page_alone_is_told_with_its_status(party: Party, office: Office) -> N
 
 def test_of_two_causes_the_more_telling_is_told(party: Party, office: Office) -> None:
     there = party(challenge=[page(403)])
-    for urls in ((there.url, closed_port()), (closed_port(), there.url)):
+    for urls in ((there.url, nobodys_url()), (nobodys_url(), there.url)):
         with pytest.raises(NotOurVerifier):
             office.courier(*urls, seconds=30).ask(Maker())
 
@@ -716,7 +716,7 @@ def test_a_receipt_has_its_own_time_though_the_runs_is_over(party: Party, office
 
 
 def test_a_receipts_own_time_ends_long_before_the_runs(party: Party, office: Office) -> None:
-    courier = office.courier(closed_port(), party(receipts=[problem("busy", 503, retry_after="9")]).url)
+    courier = office.courier(nobodys_url(), party(receipts=[problem("busy", 503, retry_after="9")]).url)
     with pytest.raises(TryLater):
         courier.tell(b"receipt", seconds=30)
     assert office.waits.slept == [9.0, 9.0, 9.0]
@@ -743,7 +743,7 @@ def test_free_text_is_for_the_curious_and_in_no_error(party: Party, office: Offi
 
 
 def test_each_exchange_is_noted(party: Party, office: Office) -> None:
-    gone, there = closed_port(), party()
+    gone, there = nobodys_url(), party()
     office.courier(gone, there.url).ask(Maker())
     assert [note.split(": ")[0] for note in office.notes] == [
         f"GET {gone}/v1/challenge",

@@ -15,6 +15,7 @@ from hsm_enrol.host.bounded import Turn, _Socket
 from hsm_enrol.host.metadata import MOST_BYTES, ROOM, Metadata
 from hsm_enrol.host.retry import Deadline
 from lab.imds import Faults, ImdsServer
+from tests.nobody import closed_port
 
 ITEM = "meta-data/instance-id"
 
@@ -61,9 +62,8 @@ def asker(waits: Waits, *endpoints: str, seconds: float = 120, patience: float =
     )
 
 
-def closed_port(host: str = "127.0.0.1") -> str:
-    with socket.create_server((host, 0)) as server:
-        return f"http://{host}:{server.getsockname()[1]}"
+def nobodys_endpoint() -> str:
+    return f"http://127.0.0.1:{closed_port()}"
 
 
 def test_an_item_is_read_with_a_token_of_version_2(server: ImdsServer, waits: Waits) -> None:
@@ -182,7 +182,7 @@ def test_connections_reset_at_launch_are_waited_out(waits: Waits) -> None:
 
 
 def test_nobody_listening_is_told_with_the_address_and_the_cause(waits: Waits) -> None:
-    endpoint = closed_port()
+    endpoint = nobodys_endpoint()
     with pytest.raises(ImdsUnreachable) as caught:
         asker(waits, endpoint, seconds=30).fetch(ITEM)
     assert caught.value.facts == {"endpoint": endpoint, "error": "Connection refused"}
@@ -303,7 +303,7 @@ def test_an_answer_that_breaks_off_is_tried_again_and_never_used(trouble: str, w
 
 
 def test_the_second_address_is_asked_when_nobody_is_at_the_first(server: ImdsServer, waits: Waits) -> None:
-    first = closed_port()
+    first = nobodys_endpoint()
     ask = asker(waits, first, server.endpoint)
     assert ask.endpoint == f"{first} or {server.endpoint}"
     assert ask.fetch(ITEM) == server.machine.instance_id.encode()
@@ -337,7 +337,7 @@ def test_a_hop_limit_at_the_first_is_not_hidden_by_the_second(waits: Waits) -> N
 
 
 def test_when_nobody_is_at_either_the_first_is_named(waits: Waits) -> None:
-    first, second = closed_port(), closed_port()
+    first, second = nobodys_endpoint(), nobodys_endpoint()
     with pytest.raises(ImdsUnreachable) as caught:
         asker(waits, first, second, seconds=5).fetch(ITEM)
     assert caught.value.facts["endpoint"] == first
@@ -346,7 +346,7 @@ def test_when_nobody_is_at_either_the_first_is_named(waits: Waits) -> None:
 def test_the_ipv6_form_of_an_address_works(waits: Waits) -> None:
     with ImdsServer(host="::1") as server:
         assert server.endpoint.startswith("http://[::1]:")
-        assert asker(waits, closed_port(), server.endpoint).fetch(ITEM) == server.machine.instance_id.encode()
+        assert asker(waits, nobodys_endpoint(), server.endpoint).fetch(ITEM) == server.machine.instance_id.encode()
 
 
 # --- what the environment and the other side cannot do

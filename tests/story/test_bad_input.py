@@ -3,7 +3,6 @@
 import json
 import secrets
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from lab import pki
 from lab.bad_party import BadParty, Handler, Orders, says
 from lab.party import environment
 from lab.world import World
+from tests.nobody import closed_port
 
 # What the agent may keep of a run that failed: its own name, and when to ask again. No refusal deletes keys (R1).
 TRANSCRIPTS = Path(__file__).parent.parent / "transcripts"
@@ -91,8 +91,7 @@ def test_no_settings_at_all(world: World) -> None:
 
 
 def test_an_unreachable_verifier(world: World) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        gone = f"https://127.0.0.1:{listener.getsockname()[1]}"
+    gone = f"https://127.0.0.1:{closed_port()}"
     world.write_settings(urls=(gone,), deadline="2s")
     refused(world, 75, "verifier_unreachable", gone)
 
