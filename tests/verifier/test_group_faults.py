@@ -96,9 +96,16 @@ def test_lg5_an_older_copy_that_several_notice_in_one_go_answers_none_of_them(
         bodies = [party.asker(f"i-{number:017x}").ask() for number in range(4)]
         works = [partial(service.enrol, one, "192.0.2.7") for one in bodies]
 
+        def until_all_wait(_store: Store) -> None:
+            for _ in range(2000):
+                if len(clerk._writing._asked) == len(works):
+                    return
+                time.sleep(0.01)
+            raise AssertionError("they never came")
+
         async def run() -> list[Any]:
             async with asyncio.timeout(30):
-                alone = take_turn(lambda: clerk.write(lambda _: time.sleep(0.2)))  # all others are in the next go
+                alone = take_turn(lambda: clerk.write(until_all_wait))  # all others are in the next go
                 return await asyncio.gather(alone, *(take_turn(one) for one in works))
 
         return [reply.status for reply in asyncio.run(run())[1:]]
