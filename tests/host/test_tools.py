@@ -23,6 +23,7 @@ from hsm_enrol.host.tools import ToolRun, run_tool
 from tests.host.look_ups import let_go, under_way
 
 PIN = "canary-7Fq!2"
+STARTED = 2.0  # seconds in which an interpreter is up and has spoken, whatever else the machine does
 
 WAYS = {
     "getpass": """
@@ -220,7 +221,7 @@ def test_the_environment_is_exact_and_the_rest_is_tidy(
 
 
 def test_a_hanging_tool_is_ended_at_the_limit(tool: Callable[[str], list[str]]) -> None:
-    ran = run(tool("import signal\nprint('on my way', flush=True)\nsignal.pause()"), timeout=0.5)
+    ran = run(tool("import signal\nprint('on my way', flush=True)\nsignal.pause()"), timeout=STARTED)
     assert ran.timed_out
     assert ran.status is None
     assert "on my way" in ran.output
@@ -240,7 +241,7 @@ def test_a_tool_that_ignores_sigterm_is_killed_with_its_children(
         while True:
             signal.pause()
         """),
-        timeout=0.6,
+        timeout=STARTED,
     )
     assert ran.timed_out
     child = int(ran.output.split()[1])
