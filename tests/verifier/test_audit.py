@@ -1,5 +1,6 @@
 """The audit is whole or says where it is not: every line removed, altered, exchanged, doubled, torn, cut off."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,7 @@ CHANGES: dict[str, Change] = {
     "altered by a blank": lambda all_, at: [*all_[:at], all_[at].replace(b":", b": ", 1), *all_[at + 1 :]],
     "said twice": lambda all_, at: [*all_[: at + 1], *all_[at:]],
     "emptied": lambda all_, at: [*all_[:at], b"\n", *all_[at + 1 :]],
+    "replaced by what is no object": lambda all_, at: [*all_[:at], b"[]\n", *all_[at + 1 :]],
     "replaced by another": lambda all_, at: [*all_[:at], all_[at - 1], *all_[at + 1 :]],
     "exchanged with its neighbour": lambda all_, at: [*all_[: at - 1], all_[at], all_[at - 1], *all_[at + 1 :]],
     "joined to the next": lambda all_, at: [*all_[:at], all_[at].rstrip(b"\n"), *all_[at + 1 :]],
@@ -112,6 +114,32 @@ def test_a_torn_line_that_is_changed_afterwards_is_found(path: Path) -> None:
     Audit(path).write("start", 2000.0)
     path.write_bytes(path.read_bytes().replace(b'{"n":7,"ti\n', b'{"n":7,"to\n'))
     broken(path)
+
+
+def test_only_one_torn_line_is_explained_by_the_next(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b'{"n":7,"ti')
+    Audit(path).write("start", 2000.0)
+    verify(path)
+    path.write_bytes(path.read_bytes().replace(b'{"n":7,"ti', b'{"n":7,"outcome":"answered"}\n{"n":7,"ti', 1))
+    assert f"line {COUNT + 1} " in broken(path)
+
+
+def test_a_head_file_that_lags_after_a_power_cut_is_no_sign_of_anything(path: Path) -> None:
+    head = path.with_name("audit.jsonl.head")
+    lagging = head.read_bytes()
+    Audit(path).write("start", 2000.0)
+    head.write_bytes(lagging)
+    assert verify(path).n == COUNT + 1
+    Audit(path).write("stop", 2001.0)
+    assert verify(path).n == COUNT + 2
+
+
+def test_a_hash_kept_elsewhere_is_found_while_its_line_is_there(path: Path) -> None:
+    kept = [hashlib.sha256(line).hexdigest() for line in lines(path)]
+    Audit(path).write("start", 2000.0)
+    for one in kept:
+        assert verify(path, one).n == COUNT + 1
 
 
 @pytest.mark.parametrize("left", [b"", b"\0" * 82, b"12", "Ω".encode()])
