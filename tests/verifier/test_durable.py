@@ -1,13 +1,14 @@
-"""A secret file is read when nobody but its owner and we ourselves may, by its mode or by its ACL."""
+"""A file is written so that no power cut leaves half of it, and a secret one is read when nobody else may do so."""
 
 import errno
 import os
+import stat
 import struct
 from pathlib import Path
 
 import pytest
 
-from hsm_verifier.durable import ACL, read_secret
+from hsm_verifier.durable import ACL, read_secret, write_file
 
 OWNER, USER, GROUP_OBJ, GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 NOBODY = 0xFFFFFFFF
@@ -77,3 +78,103 @@ def test_the_kernels_own_acl_is_read_as_it_keeps_it(secret: Path) -> None:
     os.setxattr(secret, ACL, acl)
     assert secret.stat().st_mode & 0o777 == 0o440
     assert read_secret(secret) == b"a key"
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """What reaches the disk, in its order: a file's bytes and mode, or a folder, when it is flushed; each new name."""
+    found: list[tuple[object, ...]] = []
+    real = os.fsync, os.rename, os.link
+
+    def fsync(handle: int) -> None:
+        there, status = Path(f"/proc/self/fd/{handle}"), os.fstat(handle)
+        what = (there.read_bytes(), stat.S_IMODE(status.st_mode)) if stat.S_ISREG(status.st_mode) else there.resolve()
+        found.append(("flushed", what))
+        real[0](handle)
+
+    def rename(old: Path, new: Path) -> None:
+        found.append(("renamed", new))
+        real[1](old, new)
+
+    def link(old: Path, new: Path) -> None:
+        found.append(("linked", new))
+        real[2](old, new)
+
+    for call in (fsync, rename, link):
+        monkeypatch.setattr(os, call.__name__, call)
+    return found
+
+
+def held(folder: Path) -> dict[str, bytes]:
+    return {one.name: one.read_bytes() for one in folder.iterdir()}
+
+
+@pytest.mark.parametrize(("replace", "named"), [(False, "linked"), (True, "renamed")])
+def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_it_is_over(
+    tmp_path: Path, done: list[tuple[object, ...]], *, replace: bool, named: str
+) -> None:
+    path = tmp_path / "last-serial"
+    write_file(path, b"17", mode=0o640, replace=replace)
+    assert done == [("flushed", (b"17", 0o640)), (named, path), ("flushed", tmp_path)]
+    assert held(tmp_path) == {"last-serial": b"17"}
+
+
+def test_what_is_there_is_replaced_by_who_says_so_and_by_nobody_else(tmp_path: Path) -> None:
+    path = tmp_path / "last-serial"
+    path.write_bytes(b"16")
+    with pytest.raises(FileExistsError):
+        write_file(path, b"17", mode=0o600)
+    assert held(tmp_path) == {"last-serial": b"16"}
+    write_file(path, b"17", mode=0o600, replace=True)
+    assert held(tmp_path) == {"last-serial": b"17"}
+
+
+def test_a_disk_that_takes_no_more_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last-serial"
+    path.write_bytes(b"16")
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_file(path, b"17", mode=0o600, replace=True)
+    assert held(tmp_path) == {"last-serial": b"16"}
+
+
+def test_nobody_else_may_read_a_secret_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    real = os.fchmod
+
+    def fchmod(handle: int, mode: int) -> None:
+        made.append(stat.S_IMODE(os.fstat(handle).st_mode))
+        real(handle, mode)
+
+    monkeypatch.setattr(os, "fchmod", fchmod)
+    before = os.umask(0)
+    try:
+        write_file(tmp_path / "key.pem", b"secret", mode=0o644)
+    finally:
+        os.umask(before)
+    assert made == [0o600]
+
+
+def test_a_secret_is_no_link_to_anywhere(tmp_path: Path, secret: Path) -> None:
+    secret.chmod(0o600)
+    link = tmp_path / "link.key"
+    link.symlink_to(secret)
+    with pytest.raises(OSError, match="symbolic"):
+        read_secret(link)
+    assert read_secret(secret) == b"a key"
+
+
+def test_no_file_stays_open(tmp_path: Path, secret: Path) -> None:
+    def handles() -> int:
+        return len([*Path("/proc/self/fd").iterdir()])
+
+    secret.chmod(0o600)
+    before = handles()
+    for number in range(3):
+        write_file(tmp_path / str(number), b"17", mode=0o600)
+        read_secret(secret)
+    assert handles() == before
