@@ -1,6 +1,7 @@
 """V13: one instance tries a new PIN, the fleet waits, and two wrong tries are the most there can be."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -62,6 +63,14 @@ def test_asking_again_does_not_prolong_the_lease(store: Store) -> None:
     with store.reading() as tx:
         left = tx.execute(gates.select().with_only_columns(gates.c.until - db_now())).scalar_one()
     assert left <= 1
+
+
+def test_asking_again_when_the_lease_is_over_gives_a_new_one(store: Store) -> None:
+    assert ask(store, A) == "trial"
+    lease_over(store)
+    assert ask(store, A) == "trial"
+    assert ask(store, B) == "held"
+    assert report(store, A, "trying", "untried") == ("noted",)
 
 
 def test_held_takes_no_slot_and_no_key(store: Store) -> None:
@@ -156,6 +165,29 @@ def test_a_slow_trial_whose_lease_went_to_another_may_not_try(store: Store) -> N
     assert report(store, A, "trying", "untried") == ("noted",)
 
 
+def test_a_trial_that_is_too_slow_may_not_try_though_nobody_else_asked(store: Store) -> None:
+    ask(store, A)
+    lease_over(store)
+    with pytest.raises(Refusal) as caught:
+        report(store, A, "trying", "untried")
+    assert (caught.value.reason, caught.value.detail) == ("hold", "V13 trial_over")
+
+
+def test_an_operator_gives_two_fresh_tries(store: Store) -> None:
+    for one in (A, B):
+        ask(store, one)
+        report(store, one, "trying", "untried")
+        lease_over(store)
+    assert ask(store, C) == "halted!"
+    assert desk.resume_gate(store, GATE.pin_id) == 1
+    assert ask(store, C) == "trial"
+    report(store, C, "trying", "untried")
+    lease_over(store)
+    assert ask(store, D) == "trial"
+    (line,) = desk.list_gates(store)
+    assert (line.state, line.tries) == ("UNPROVEN", 1)
+
+
 def test_an_older_answers_trying_is_not_permission(store: Store) -> None:
     ask(store, A)
     assert ask(store, replace(A, nonce="newer")) == "trial"
@@ -180,6 +212,18 @@ def test_another_member_list_or_another_pin_is_another_risk(store: Store) -> Non
     assert ask(store, claim(5, gate=replace(GATE, members=("1", "2", "3")))) == "trial"
     assert ask(store, claim(6, gate=replace(GATE, pin_id="pin-00000002"))) == "trial"
     assert ask(store, B) == "served"
+
+
+@pytest.mark.parametrize("change", [{"members": ("1", "2", "3")}, {"pin_id": "pin-00000002"}])
+@pytest.mark.parametrize(("result", "pin"), [("installed", "accepted"), ("failed", "refused"), ("failed", "unused")])
+def test_what_one_tells_is_about_its_own_pin_and_members(
+    store: Store, result: str, pin: str, change: dict[str, Any]
+) -> None:
+    beside = replace(GATE, **change)
+    assert ask(store, claim(5, gate=beside)) == "trial"
+    assert ask(store, A) == "trial"
+    report(store, A, result, pin)
+    assert ask(store, claim(6, gate=beside)) == "held"
 
 
 def test_a_stranger_to_the_slot_cannot_move_the_gate(store: Store) -> None:
