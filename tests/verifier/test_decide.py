@@ -13,7 +13,7 @@ from hsm_enrol.wire.seal import SealPrivateKey
 from hsm_verifier.decide import decide
 from hsm_verifier.ledger import desk, restored
 from hsm_verifier.ledger.receipts import Note, note
-from hsm_verifier.ledger.schema import db_now, sightings
+from hsm_verifier.ledger.schema import db_now, gates, sightings
 from hsm_verifier.ledger.sightings import VISIBLE_WITHIN
 from hsm_verifier.policy import Verdict
 from hsm_verifier.policy_file import read_policy
@@ -483,6 +483,25 @@ def test_v7_the_newest_of_a_bundle_that_no_group_gets_any_more_is_not_current(pa
     party.policy.web = replace(WEB, bundle="web-2")
     answer = verify_answer(ask(party, asker.ask(have=published, reason="refresh")), public_keys(party))
     assert (answer.state, answer.serial) == ("bundle", other)
+
+
+def test_v13_who_waits_is_let_in_when_the_trials_lease_is_over(party: Party, published: int) -> None:
+    first, second = party.asker(), party.asker("i-0fedcba9876543210")
+    ask(party, first.ask(pin=True))
+    assert refused(party, second.ask(pin=True)).reason == "hold"
+    with party.world.store.deciding() as tx:
+        tx.execute(gates.update().values(until=db_now() - 1))
+    assert verify_answer(ask(party, second.ask(pin=True)), public_keys(party)).trial
+
+
+def test_v13_while_the_gate_is_halted_who_waits_costs_aws_nothing(party: Party, published: int) -> None:
+    first, second = party.asker(), party.asker("i-0fedcba9876543210")
+    trial = verify_answer(ask(party, first.ask(pin=True)), public_keys(party))
+    assert refused(party, second.ask(pin=True)).reason == "hold"
+    report(party, first, trial.nonce, published, result="failed", pin="refused")
+    party.aws.calls.clear()
+    assert ways(refused(party, second.ask(pin=True))) == ("hold", "V13 held_again")
+    assert party.aws.calls == []
 
 
 def test_v13_waiting_at_the_gate_does_not_close_the_window(party: Party, published: int) -> None:
