@@ -1,7 +1,10 @@
 """The audit is whole or says where it is not: every line removed, altered, exchanged, doubled, torn, cut off."""
 
+import fcntl
 import hashlib
 import json
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,6 +117,32 @@ def test_a_torn_line_that_is_changed_afterwards_is_found(path: Path) -> None:
     Audit(path).write("start", 2000.0)
     path.write_bytes(path.read_bytes().replace(b'{"n":7,"ti\n', b'{"n":7,"to\n'))
     broken(path)
+
+
+def test_what_was_written_is_on_the_disk_before_anybody_hears_of_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[bytes] = []
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        flushed.append(Path(f"/proc/self/fd/{handle}").read_bytes())
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    Audit(path).write("start", 2000.0)
+    assert flushed == [path.read_bytes()]
+
+
+def test_one_writer_waits_for_another(path: Path) -> None:
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        writing = threading.Thread(target=Audit(path).write, args=("start", 2000.0))
+        writing.start()
+        writing.join(0.1)
+        assert len(lines(path)) == COUNT
+    writing.join(20)
+    assert verify(path).n == COUNT + 1
 
 
 def test_only_one_torn_line_is_explained_by_the_next(path: Path) -> None:
