@@ -1,14 +1,19 @@
 """A file is written so that no power cut leaves half of it, and a secret one is read when nobody else may do so."""
 
 import errno
+import fcntl
 import os
 import stat
 import struct
+import threading
 from pathlib import Path
 
 import pytest
 
 from hsm_verifier.durable import ACL, read_secret, write_file
+from hsm_verifier.ledger.store import Store
+from hsm_verifier.vault import Vault
+from tests.verifier.party import NOW, make_bundle
 
 OWNER, USER, GROUP_OBJ, GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 NOBODY = 0xFFFFFFFF
@@ -166,6 +171,48 @@ def test_a_secret_is_no_link_to_anywhere(tmp_path: Path, secret: Path) -> None:
     with pytest.raises(OSError, match="symbolic"):
         read_secret(link)
     assert read_secret(secret) == b"a key"
+
+
+def test_a_serial_is_used_up_on_the_disk_before_a_bundle_has_it(vault: Vault, done: list[tuple[object, ...]]) -> None:
+    folder = vault._folder
+    serial = vault.put("web", make_bundle(), NOW)
+    sealed = folder / "web" / f"{serial}.sealed"
+    assert done == [
+        ("flushed", folder),  # the group's own folder is there
+        ("flushed", (str(serial).encode(), 0o600)),
+        ("renamed", folder / "last-serial"),
+        ("flushed", folder),
+        ("flushed", (sealed.read_bytes(), 0o600)),
+        ("linked", sealed),
+        ("flushed", folder / "web"),
+    ]
+    assert stat.S_IMODE(sealed.parent.stat().st_mode) == 0o700
+
+
+def test_a_serial_that_was_used_up_is_never_given_again(vault: Vault) -> None:
+    serial = vault.put("web", make_bundle(), NOW)
+    (vault._folder / "web" / f"{serial}.sealed").unlink()
+    assert vault.put("web", make_bundle(), NOW) == serial + 1
+    (vault._folder / "last-serial").unlink()
+    assert vault.put("db", make_bundle(), NOW) == serial + 2
+
+
+def test_one_publication_waits_for_another(vault: Vault) -> None:
+    vault.put("web", make_bundle(), NOW)
+    with (vault._folder / ".lock").open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        publishing = threading.Thread(target=vault.put, args=("web", make_bundle(), NOW))
+        publishing.start()
+        publishing.join(0.1)
+        assert len(vault.serials("web")) == 1
+    publishing.join(20)
+    assert len(vault.serials("web")) == 2
+
+
+def test_what_sqlite_committed_survives_a_power_cut(store: Store) -> None:
+    with store.reading() as tx:
+        said = {name: tx.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("journal_mode", "synchronous")}
+    assert said == {"journal_mode": "wal", "synchronous": 2}  # FULL
 
 
 def test_no_file_stays_open(tmp_path: Path, secret: Path) -> None:
