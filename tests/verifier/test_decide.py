@@ -158,6 +158,8 @@ def test_v6_a_document_older_than_one_seen_is_a_replay(party: Party, published: 
     party.aws.document = replace(DOCUMENT, pending_time=DOCUMENT.pending_time + 100)
     for _ in range(2):  # the same one again is no replay: it is the document of this boot
         ask(party, asker.ask(iid="A" * 64))
+    party.aws.document = DOCUMENT
+    assert refused(party, asker.ask(iid="A" * 64)).detail == "V6 document_older_than_stored"
 
 
 def test_v7_an_owner_that_has_the_current_serial_hears_so_without_a_call_to_aws(party: Party, published: int) -> None:

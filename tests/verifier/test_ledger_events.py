@@ -303,6 +303,13 @@ def test_o5_a_relaunched_instance_with_a_lost_key_takes_over_with_an_alarm(store
     assert (owner(store), state(store)) == (OTHER, "TAKEN")
 
 
+def test_o5_one_start_is_good_for_one_key(store: Store) -> None:
+    to_taken(store)
+    assert ask(store, RELAUNCH) == "relaunched!"
+    assert ask(store, replace(RELAUNCH, owner="Y" * 43)) == "already_enrolled 409!"
+    assert owner(store) == OTHER
+
+
 @pytest.mark.parametrize(
     "claim",
     [
@@ -319,8 +326,16 @@ def test_o5_anything_less_is_another_key(store: Store, claim: Claim) -> None:
     assert owner(store) == OWNER
 
 
-def test_o5_not_once_it_was_confirmed_even_if_a_grant_made_it_taken_again(store: Store) -> None:
-    to_confirmed(store)
+def to_have(store: Store) -> None:
+    to_taken(store)
+    assert confirm_have(store, INSTANCE, OWNER, SERIAL)
+
+
+@pytest.mark.parametrize("confirm", [to_confirmed, to_have])
+def test_o5_not_once_it_was_confirmed_even_if_a_grant_made_it_taken_again(
+    store: Store, confirm: Callable[[Store], None]
+) -> None:
+    confirm(store)
     assert ask(store, RELAUNCH) == "already_enrolled 409!"
     desk.make_grant(store, INSTANCE, count=1, seconds=60, reason="r", owner=None)
     assert ask(store, AGAIN) == "granted"
