@@ -365,6 +365,8 @@ def forged(machine: Machine, change: str) -> str:
         return base64.b64encode(builder.sign(Encoding.DER, [pkcs7.PKCS7Options.Binary])).decode()
     elif change == "weaker digest":
         signed["signer_infos"][0]["digest_algorithm"] = {"algorithm": "sha1"}
+    elif change == "another algorithm":
+        signed["signer_infos"][0]["signature_algorithm"] = {"algorithm": "sha512_rsa"}
     elif change == "garbage":
         return base64.b64encode(b"0\x82garbage" * 20).decode()
     return base64.b64encode(info.dump(force=True)).decode()
@@ -381,6 +383,7 @@ def forged(machine: Machine, change: str) -> str:
         "trailing",
         "another key",
         "weaker digest",
+        "another algorithm",
         "garbage",
     ],
 )
@@ -388,6 +391,69 @@ def test_a6_a_forged_document_is_refused(aws: Aws, change: str) -> None:
     text = forged(aws.launch(), change)
     with pytest.raises(Refusal, match="V5"):
         documents(aws).verify(text, REGION)
+
+
+def signed_by(own: pki.Pair, content: bytes, *options: pkcs7.PKCS7Options) -> str:
+    builder = pkcs7.PKCS7SignatureBuilder().set_data(content).add_signer(own.certificate, own.key, hashes.SHA256())
+    return base64.b64encode(builder.sign(Encoding.DER, [pkcs7.PKCS7Options.Binary, *options])).decode()
+
+
+def test_v5_signed_attributes_may_be_left_out(aws: Aws) -> None:
+    own, machine = pki.self_signed(pki.name(CN="region")), aws.launch()
+    text = signed_by(own, machine.document, pkcs7.PKCS7Options.NoAttributes)
+    read = Documents({REGION: own.certificate})
+    assert read.verify(text, REGION).instance_id == machine.instance_id
+    with pytest.raises(Refusal, match="V5 signature"):
+        documents(aws).verify(text, REGION)
+
+
+def test_v5_a_signed_document_has_at_most_8_kib(aws: Aws) -> None:
+    own, content = pki.self_signed(pki.name(CN="region")), aws.launch().document
+    read = Documents({REGION: own.certificate})
+    assert read.verify(signed_by(own, content.ljust(8192)), REGION).region == REGION
+    for other in (content.ljust(8193), b""):
+        with pytest.raises(Refusal, match="V5 content"):
+            read.verify(signed_by(own, other), REGION)
+
+
+def test_v5_without_its_certificate_or_with_one_that_is_not_rsa_the_operator_is_alarmed(aws: Aws) -> None:
+    text = "".join(aws.launch().rsa2048.split())
+    other = pki.self_signed(pki.name(CN="ec"), pki.ec_key()).certificate
+    for read in (Documents({}), Documents({REGION: other})):
+        with pytest.raises(Refusal) as caught:
+            read.verify(text, REGION)
+        assert (caught.value.reason, caught.value.alarm) == ("upstream_busy", True)
+
+
+def test_v5_what_is_no_base64_of_a_structure_is_refused(aws: Aws) -> None:
+    for text in ("", "AA==", "AAA", "\u00e9", "!" + "".join(aws.launch().rsa2048.split())):
+        with pytest.raises(Refusal, match="V5"):
+            documents(aws).verify(text, REGION)
+
+
+NAMES = "instanceId accountId region imageId instanceType privateIp availabilityZone pendingTime".split()  # noqa: SIM905  a list to read
+
+
+def test_v5_each_word_of_a_document_has_its_grammar_and_only_one_may_be_missing(aws: Aws) -> None:
+    document = json.loads(aws.launch().document)
+    for name in NAMES:
+        wrong = [document | {name: value} for value in (7, ["x"], "", "../x", document[name] + "\n")]
+        if name != "privateIp":
+            wrong += [document | {name: None}, {one: value for one, value in document.items() if one != name}]
+        for changed in wrong:
+            with pytest.raises(Refusal, match=f"V5 {name}"):
+                read_document(json.dumps(changed).encode())
+
+
+def test_v5_a_document_is_one_object_with_a_time_that_a_calendar_has(aws: Aws) -> None:
+    content = aws.launch().document
+    twice = content.replace(b"{", b'{"region":"eu-west-1",', 1)
+    for other in (b"[]", b"7", b'"x"', b"", b"\xff", content + b"{}", twice, b"[" * 100_000):
+        with pytest.raises(Refusal, match="V5 json"):
+            read_document(other)
+    impossible = json.dumps(json.loads(content) | {"pendingTime": "2026-02-30T08:00:00Z"})
+    with pytest.raises(Refusal, match="V5 pendingTime"):
+        read_document(impossible.encode())
 
 
 def streamed(der: bytes) -> bytes:
