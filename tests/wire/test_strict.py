@@ -152,6 +152,14 @@ def test_e4_whatever_comes_is_read_or_refused_by_rule(data: bytes) -> None:
         assert parse_json(dump_json(value)) == value
 
 
+def test_e4_what_lies_side_by_side_is_not_deep() -> None:
+    assert parse_json(b"[" + b"[],{}," * 100 + b"0]") == [[], {}] * 100 + [0]
+
+
+def test_e4_a_bound_itself_is_within() -> None:
+    assert [Fields({"a": value}, "thing").integer("a", least=1, most=2) for value in (1, 2)] == [1, 2]
+
+
 def test_e4_the_largest_integer_is_read() -> None:
     assert parse_json(b"9007199254740991") == 2**53 - 1
     assert parse_json(b"0") == 0
