@@ -311,6 +311,58 @@ def test_a_made_folder_is_0755_whatever_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "server").stat().st_mode) == 0o755
 
 
+def test_a_made_folder_is_never_wider_than_asked_for_and_its_name_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, object]] = []
+    real = os.fchmod, os.fsync
+
+    def fchmod(descriptor: int, mode: int) -> None:
+        seen.append(("made", stat.S_IMODE(os.fstat(descriptor).st_mode)))
+        real[0](descriptor, mode)
+
+    def fsync(descriptor: int) -> None:
+        seen.append(("flushed", Path(f"/proc/self/fd/{descriptor}").resolve()))
+        real[1](descriptor)
+
+    monkeypatch.setattr(os, "fchmod", fchmod)
+    monkeypatch.setattr(os, "fsync", fsync)
+    old = os.umask(0)
+    try:
+        files.make_folder(str(tmp_path / "keys"), mode=0o700)
+    finally:
+        os.umask(old)
+    assert seen == [("made", 0o700), ("flushed", tmp_path / "keys"), ("flushed", tmp_path)]
+
+
+def test_a_mode_is_mended_under_root_and_the_bytes_are_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    target = tmp_path / "etc" / "key.pem"
+    target.write_bytes(b"key")
+    target.chmod(0o666)
+    files.set_mode("/etc/key.pem", mode=0o640, uid=os.geteuid(), gid=12, root=str(tmp_path))
+    assert (target.stat().st_mode & 0o7777, target.stat().st_gid, target.read_bytes()) == (0o640, 12, b"key")
+    with pytest.raises(CannotWrite):
+        files.set_mode("/etc/gone.pem", mode=0o640, uid=os.geteuid(), gid=12, root=str(tmp_path))
+
+
+def test_a_link_is_put_in_one_step_under_root_and_once(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    link = tmp_path / "etc" / "Chrystoki.conf"
+    link.write_bytes(b"a file")
+    for to in ("first.conf", "second.conf"):
+        files.put_link("/etc/Chrystoki.conf", to, root=str(tmp_path))
+        assert os.readlink(link) == to
+    before = link.lstat().st_ino
+    files.put_link("/etc/Chrystoki.conf", "second.conf", root=str(tmp_path))
+    assert link.lstat().st_ino == before
+    assert litter(tmp_path / "etc") == []
+    (tmp_path / "etc" / "folder").mkdir()
+    with pytest.raises(CannotWrite):
+        files.put_link("/etc/folder", "second.conf", root=str(tmp_path))
+    assert litter(tmp_path / "etc") == []
+
+
 def test_a_second_run_meets_busy(tmp_path: Path) -> None:
     path = str(tmp_path / "run" / "lock")
     with Lock(path), pytest.raises(Busy):
