@@ -272,6 +272,52 @@ def test_a_dropped_secret_is_overwritten_before_its_name_goes(tmp_path: Path) ->
     files.drop_file(str(tmp_path / "no such folder" / "key"))
 
 
+def test_the_zeros_are_on_the_disk_before_a_secrets_name_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(b"secret")
+    flushed: list[tuple[object, bool]] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        there = Path(f"/proc/self/fd/{descriptor}")
+        flushed.append((there.read_bytes() if there.is_file() else there.resolve(), key.exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files.drop_file(str(key))
+    assert flushed == [(bytes(6), True), (tmp_path, False)]
+
+
+def test_what_has_a_second_name_is_somebody_elses_and_keeps_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    (tmp_path / "key").hardlink_to(tmp_path / "theirs")
+    files.remove_file(str(tmp_path / "key"))
+    (tmp_path / ".hsm-enrol.0123abcd").hardlink_to(tmp_path / "theirs")
+    assert files.sweep(str(tmp_path)) == 1
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == {"theirs": b"theirs"}
+
+
+def test_a_file_without_a_secret_goes_under_root_and_a_link_does_without_its_aim(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "aim").write_bytes(b"kept")
+    (tmp_path / "etc" / "link").symlink_to("aim")
+    for name in ("/etc/link", "/etc/link", "/etc/aim/below", "/no/such/folder"):
+        files.remove_file(name, root=str(tmp_path))
+    assert [one.name for one in (tmp_path / "etc").iterdir()] == ["aim"]
+
+
+@pytest.mark.parametrize("aim", ["nowhere", "kept", "folder"])
+def test_the_sweep_takes_a_link_of_ours_wherever_it_leads(tmp_path: Path, aim: str) -> None:
+    (tmp_path / "kept").write_bytes(b"kept")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / ".hsm-enrol.00000001").symlink_to(aim)
+    (tmp_path / ".hsm-enrol.00000002").write_bytes(b"litter")
+    assert files.sweep(str(tmp_path)) == 2
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["folder", "kept"]
+    assert (tmp_path / "kept").read_bytes() == b"kept"
+    assert [files.sweep(str(tmp_path / name / "below")) for name in ("kept", "no such folder")] == [0, 0]
+
+
 def test_the_sweep_takes_our_names_and_nothing_else(tmp_path: Path) -> None:
     for name in (".hsm-enrol.0123abcd", ".hsm-enrol.0123abc", ".hsm-enrol.0123abcd~", "hsm-enrol.0123abcd"):
         (tmp_path / name).write_bytes(b"")
