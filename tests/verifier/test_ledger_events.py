@@ -343,11 +343,27 @@ def test_o5_not_once_it_was_confirmed_even_if_a_grant_made_it_taken_again(
     assert ask(store, RELAUNCH) == "already_enrolled 409!"
 
 
+@pytest.mark.parametrize("how", ["granted", "relaunched!"])
+def test_o5_o6_receipts_are_read_with_the_new_owners_key(store: Store, how: str) -> None:
+    to_taken(store)
+    assert receipts.owner_jwk(store, INSTANCE, SERIAL) == CLAIM.jwk
+    if how == "granted":
+        desk.make_grant(store, INSTANCE, count=1, seconds=60, reason="r", owner=None)
+    assert ask(store, replace(RELAUNCH, jwk="the new owner's")) == how
+    assert receipts.owner_jwk(store, INSTANCE, SERIAL) == "the new owner's"
+    assert receipts.owner_jwk(store, INSTANCE, SERIAL + 1) is None
+    assert receipts.owner_jwk(store, "i-0fedcba9876543210", SERIAL) is None
+
+
 def test_o5_two_takeovers_are_enough(store: Store) -> None:
     to_taken(store)
     assert ask(store, RELAUNCH) == "relaunched!"
     assert ask(store, replace(RELAUNCH, owner="Y" * 43, launch_time=3000.0)) == "relaunched!"
-    assert ask(store, replace(RELAUNCH, owner="Z" * 43, launch_time=4000.0)) == "already_enrolled 409!"
+    third = replace(RELAUNCH, owner="Z" * 43, launch_time=4000.0)
+    assert ask(store, third) == "already_enrolled 409!"
+    desk.make_grant(store, INSTANCE, count=1, seconds=60, reason="r", owner=None)
+    assert ask(store, third) == "granted"
+    assert ask(store, replace(RELAUNCH, owner="V" * 43, launch_time=5000.0)) == "relaunched!"  # counted since the grant
 
 
 def test_lg4_a_key_copied_to_a_second_instance_is_refused_with_an_alarm(store: Store) -> None:
