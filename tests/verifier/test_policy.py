@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hsm_verifier.inventory.facts import Facts
-from hsm_verifier.policy import PolicyError, Verdict
+from hsm_verifier.policy import FIELDS, PolicyError, Verdict
 from hsm_verifier.policy_file import read_policy
 from lab.asking import request_of
 from lab.machine import Machine
@@ -93,6 +93,15 @@ def test_a7_imdsv1_on_the_instance_is_refused_unless_accepted() -> None:
     open_to_v1 = dataclasses.replace(FACTS, http_tokens="optional")
     assert judge({}, open_to_v1).group is None
     assert judge({"http_tokens": "any"}, open_to_v1).group == "web"
+    assert judge({}, dataclasses.replace(FACTS, http_tokens=None)).group == "web"  # a white list does not know
+
+
+def test_v10_facts_of_another_account_are_never_those_of_the_claims() -> None:
+    every = {"fields": dict.fromkeys(FIELDS, "off")}
+    assert judge(every).group == "web"
+    verdict = judge(every, dataclasses.replace(FACTS, account="999922223333"))
+    assert verdict.group is None
+    assert [one.what for one in verdict.mismatches] == ["account_differs"]
 
 
 @pytest.mark.parametrize(
