@@ -144,10 +144,18 @@ def test_a_wrong_audience_is_refused(verifier: Served, serial: int) -> None:
     courier.close()
 
 
+class RealWaits(Waits):
+    """Who comes back at once, whatever it was told, has its connections closed."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        time.sleep(seconds)
+
+
 def test_a_source_over_its_rate_is_busy_and_comes_back_as_told(tmp_path: Path) -> None:
     with serving(tmp_path / "vp", requests_per_source=0.5, burst_per_source=1) as there:
-        asker = Asker(there, "i-00000000000000005")
-        courier = asker.courier(seconds=9)
+        asker = Asker(there, "i-00000000000000005", waits=RealWaits())
+        courier = asker.courier(seconds=5)
         with pytest.raises(TryLater) as caught:
             courier.ask(asker.make)
         courier.close()
