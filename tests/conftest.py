@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -54,6 +55,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="JSON with `imds` (one address or a list, each of an instance that was never served) and `config` (an "
         "agent's settings for that party), as `make lab` writes it (default: %(default)s)",
     )
+
+
+@pytest.fixture(autouse=True)
+def _usual_umask() -> Iterator[None]:
+    """Leave the next test the umask of before: a command that runs in this process takes group and others out of it."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture
