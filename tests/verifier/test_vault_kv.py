@@ -130,6 +130,13 @@ def test_a_lost_counter_never_goes_back(place: Place) -> None:
     assert place.vault().put("db", make_bundle(), NOW) == serial + 1
 
 
+def test_a_counter_whose_last_version_was_deleted_is_a_lost_one(place: Place) -> None:
+    serial = place.vault().put("web", make_bundle(), NOW + 500)
+    place.root().delete_latest_version_of_secret("hsm-enrol/counter", mount_point=place.mount)
+    assert place.vault().put("db", make_bundle(), NOW) == serial + 1
+    assert place.vault().put("web", make_bundle(), NOW) == serial + 2
+
+
 @pytest.mark.parametrize("last", ["0", "12x", "-1", 7])
 def test_a_counter_that_holds_no_serial_publishes_nothing(place: Place, last: object) -> None:
     place.root().create_or_update_secret("hsm-enrol/counter", {"last": last}, mount_point=place.mount)
@@ -385,6 +392,20 @@ def test_a_strange_answer_is_a_fault_of_the_store_and_is_not_quoted(
     with pytest.raises(VaultError, match=words) as caught:
         stranger(strange, tmp_path).serials("web")
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [204, 307])
+def test_nothing_is_called_published_that_the_store_does_not_say_it_wrote(
+    strange: Strange, tmp_path: Path, status: int
+) -> None:
+    """A standby that forwards to nobody sends its askers elsewhere, a balancer may do worse."""
+    strange.status, strange.body = status, b""
+    strange.headers |= {"Location": "https://192.0.2.1/v1/secret", "Content-Length": "0"}
+    token = secret_file(tmp_path / "token", "canary-token")
+    url = f"https://127.0.0.1:{strange.server_address[1]}"
+    client = Client(OpenBaoSettings(url=url, ca_file=str(strange.ca_file), token_file=token))
+    with pytest.raises(VaultError, match="unknown shape"):
+        client.write("bundles/web/1800000000", {"serial": "1800000000"}, version=0)
 
 
 def test_a_body_that_breaks_off_is_no_answer(strange: Strange, tmp_path: Path) -> None:

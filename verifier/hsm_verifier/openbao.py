@@ -68,7 +68,7 @@ class OpenBao:
         self._fresh_until = 0.0
 
     def read(self, key: str) -> tuple[dict[str, Any], int] | None:
-        """Give a secret and its version, None when there is none or its newest version was deleted."""
+        """Give a secret and its version, None when there is none; an empty one when its newest version was deleted."""
 
         def ask(kv: Any) -> tuple[dict[str, Any], int] | None:
             try:
@@ -77,7 +77,8 @@ class OpenBao:
                 )
             except hvac_errors.InvalidPath as error:
                 _insist_on_nothing(error)
-                return None
+                left = _deleted_version(error)
+                return None if left is None else ({}, left)
             return dict(answer["data"]["data"]), int(answer["data"]["metadata"]["version"])
 
         found: tuple[dict[str, Any], int] | None = self._do(ask)
@@ -88,11 +89,16 @@ class OpenBao:
 
         def ask(kv: Any) -> bool:
             try:
-                kv.create_or_update_secret(self._path(key), secret, cas=version, mount_point=self._settings.mount)
+                answer = kv.create_or_update_secret(
+                    self._path(key), secret, cas=version, mount_point=self._settings.mount
+                )
             except hvac_errors.InvalidRequest as error:
                 if "check-and-set" not in str(error):
                     raise
                 return False
+            # hvac takes every status below 400 for success, a standby's redirect too: nothing is written there.
+            if int(answer["data"]["version"]) != version + 1:
+                raise LookupError
             return True
 
         return bool(self._do(ask))
@@ -205,6 +211,14 @@ def _insist_on_nothing(error: hvac_errors.InvalidPath) -> None:
     """404 without a complaint: there is nothing. With one, the path itself is wrong, and that is not "nothing"."""
     if error.errors:
         raise error
+
+
+def _deleted_version(error: hvac_errors.InvalidPath) -> int | None:
+    """Give the version that check-and-set has to name where the newest one was deleted; None where there is none."""
+    try:
+        return int(error.json["data"]["metadata"]["version"])
+    except (TypeError, LookupError, ValueError):
+        return None
 
 
 def _line_of(path: str) -> str:

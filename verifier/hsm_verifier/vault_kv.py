@@ -23,7 +23,7 @@ class Kv(Protocol):
     """A key-value store with versions; keys are relative to our prefix."""
 
     def read(self, key: str) -> tuple[dict[str, Any], int] | None:
-        """Give a secret and its version, None when there is none. Raises VaultError."""
+        """Give a secret and its version, None when there is none, an empty one when it was deleted. VaultError."""
 
     def write(self, key: str, secret: dict[str, Any], *, version: int) -> bool:
         """Write where `version` is the current one (0: none yet); False when it is not. Raises VaultError."""
@@ -64,9 +64,9 @@ class KvVault(Bundles):
         """Give a bundle's exact bytes. Raises VaultError when it is missing, was changed, or is another's."""
         where = f"bundle {group} {serial}"
         found = self._kv.read(self._place(group, serial))
-        if found is None:
+        secret, version = found or ({}, 0)
+        if not secret:
             raise VaultError(f"{where} is not in the store")
-        secret, version = found
         text = secret.get("bundle")
         if version != 1:
             raise VaultError(f"{where} was written again after it was published")
@@ -108,13 +108,13 @@ class KvVault(Bundles):
 
     def _counter(self) -> tuple[int, int]:
         """Give the last serial and the counter's version; a lost counter is made up from what is published."""
-        found = self._kv.read("counter")
-        if found is None:
-            return max(self.everything(), default=0), 0
-        last = found[0].get("last")
+        secret, version = self._kv.read("counter") or ({}, 0)
+        if not secret:
+            return max(self.everything(), default=0), version
+        last = secret.get("last")
         if not isinstance(last, str) or not _SERIAL.fullmatch(last):
             raise VaultError("the counter of serials does not hold a serial")
-        return int(last), found[1]
+        return int(last), version
 
     @staticmethod
     def _place(group: str, serial: int) -> str:
