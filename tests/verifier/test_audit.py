@@ -111,6 +111,23 @@ def test_a_line_torn_by_a_crash_is_explained_by_the_next_and_no_alarm(path: Path
     assert b"cut_off" not in path.read_bytes()
 
 
+@pytest.mark.parametrize("room", [1, 20])
+def test_a_torn_line_is_explained_once_a_full_disk_has_room_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """A full disk takes a part; half an explanation would have left an audit that nobody could write to any more."""
+    with path.open("ab") as file:
+        file.write(b'{"n":7,"ti')
+    write = os.write
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda handle, data: write(handle, data[:room]))
+        for _ in range(2):
+            with pytest.raises(OSError, match="written whole"):
+                Audit(path).write("start", 2000.0)
+    Audit(path).write("start", 2001.0)
+    assert verify(path).n == COUNT + 2
+
+
 def test_a_torn_line_that_is_changed_afterwards_is_found(path: Path) -> None:
     with path.open("ab") as file:
         file.write(b'{"n":7,"ti')

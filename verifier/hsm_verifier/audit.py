@@ -98,13 +98,13 @@ class Audit:
         if torn:
             # A crash tore the last line; it was never answered. End it, and say so in the chain.
             note = self._line(head, "torn_line", now, {"sha256": hashlib.sha256(torn).hexdigest()})
-            _write_whole(handle, b"\n" + note)
+            _append(handle, b"\n" + note)
             head = Head(n=head.n + 1, hash=hashlib.sha256(note).hexdigest())
         noted = noted_head(self._path)
         if noted is not None and noted.n > end.n:
             # Lines were there that are gone: somebody cut the file, or put it away without its head.
             note = self._line(head, CUT_OFF, now, {"alarm": True, "was": noted.n, "hash": noted.hash})
-            _write_whole(handle, note)
+            _append(handle, note)
             head = Head(n=head.n + 1, hash=hashlib.sha256(note).hexdigest())
             self.on_cut_off()
         return head
@@ -163,7 +163,10 @@ def _from_the_end(path: Path) -> Iterator[bytes]:
 
 
 def _append(handle: int, lines: bytes) -> None:
-    """Write all of it and flush it; what cannot be is taken back, since nobody is answered what it says."""
+    """Write all of it and flush it; what cannot be is taken back, since nobody is answered what it says.
+
+    Half an explanation of a torn line would be two torn lines, which nothing explains.
+    """
     size = os.fstat(handle).st_size
     try:
         _write_whole(handle, lines)
