@@ -62,6 +62,33 @@ def test_a_running_verifier_finds_out_when_its_database_is_replaced_by_a_backup(
     served.close()
 
 
+@pytest.mark.parametrize("opened", [False, True])
+def test_lg5_what_one_verifier_found_out_the_next_does_not_find_out_again(
+    served: Store, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, opened: bool
+) -> None:
+    """The grants that were made because of it would end, and a ledger that was opened would be closed again."""
+    monkeypatch.setattr(engines, "FRESH", 0.0)
+    second, backup = Store(served.url.render_as_string()), postgres.dump(tmp_path.name)
+    assert ask(served, claim(2)) == ask(second, claim(3)) == "new"
+    postgres.restore(tmp_path.name, backup)
+    assert ask(served, claim(2, "thief")) == "busy LG5 ledger_is_an_older_copy!"
+    desk.make_grant(served, claim(2).instance_id, count=1, seconds=60, reason="it is ours", owner=claim(2).owner)
+    if opened:
+        served.set_mode("open")
+    assert ask(second, claim(2)) == ("new" if opened else "granted")
+    assert ask(second, claim(4)) == ("new" if opened else "already_enrolled LG5 operator_mode!")
+    assert second.mode() == ("open" if opened else "operator")
+    # A second backup is another matter.
+    backup = postgres.dump(tmp_path.name)
+    desk.make_grant(second, claim(5).instance_id, count=1, seconds=60, reason="it is ours", owner=claim(5).owner)
+    assert ask(second, claim(5)) == ("new" if opened else "granted")
+    postgres.restore(tmp_path.name, backup)
+    assert ask(second, claim(5, "thief")) == "busy LG5 ledger_is_an_older_copy!"
+    assert second.mode() == "operator"
+    second.close()
+    served.close()
+
+
 @pytest.mark.parametrize("by_audit", [False, True])
 def test_lg5_a_grant_that_gives_a_key_what_it_had_before_proves_nothing(
     served: Store, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, by_audit: bool

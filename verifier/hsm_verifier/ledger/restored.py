@@ -8,13 +8,14 @@ mode. The proof is always the same: a decision that was seen committed, by this 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 from sqlalchemy import Connection, and_, exists, select, update
 
 from hsm_verifier.ledger.schema import db_now, gates, grants, meta, owners, slots
 from hsm_verifier.ledger.statements import Statement, given
-from hsm_verifier.ledger.store import Store
+from hsm_verifier.ledger.store import Store, judge
 from hsm_verifier.witness import Witness
 
 _CHECKED = "hsm_checked"
@@ -56,10 +57,25 @@ def guard(store: Store, tx: Connection) -> Iterator[None]:
     """
     newest = None if tx.info.get(_CHECKED) else store.newest
     if newest is not None and lacks(tx, newest):
-        raise OlderCopy
+        if not _is_judged(tx, time.monotonic() - store.newest_seen):
+            raise OlderCopy
+        store.when_committed(lambda: store.forget(newest))
     yield
     if newest is not None:
         tx.info[_CHECKED] = True
+
+
+_OPENED = Statement(lambda _: select(meta.c.value, db_now()).where(meta.c.name == "opened"))
+
+
+def _is_judged(tx: Connection, age: float) -> bool:
+    """Tell whether somebody found out since, another verifier or an operator: what was granted then must not end.
+
+    Who finds out notes it in this copy; an older copy that had such a note before would have what was seen before it.
+    `age` is how many seconds ago it was seen: the database's clock may differ from ours.
+    """
+    found = _OPENED.row(tx)
+    return found is not None and float(found[0]) > float(found[1]) - age
 
 
 def is_older(store: Store, witness: Witness) -> bool:
@@ -70,8 +86,10 @@ def is_older(store: Store, witness: Witness) -> bool:
 
 def enter(store: Store) -> None:
     """Go into operator mode: newcomers need a grant made from now on, and each PIN is proven anew."""
+    known = store.newest
     with store.deciding() as tx:
         tx.execute(update(meta).where(meta.c.name == "mode").values(value="operator"))
         tx.execute(update(grants).where(grants.c.until > db_now()).values(until=db_now()))
         tx.execute(update(gates).where(gates.c.state == "PROVEN").values(state="UNPROVEN"))
-    store.when_committed(store.forget)
+        judge(tx)
+    store.when_committed(lambda: store.forget(known))

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,17 @@ SCHEMA = "1"
 
 
 class Store:
-    """One database for one audience and one nonce key (LG3). `newest` is the last slot this process saw committed."""
+    """One database for one audience and one nonce key (LG3).
+
+    `newest` is the last slot this process saw committed, `newest_seen` when that was (time.monotonic()).
+    """
 
     def __init__(self, url: str, *, password: str = "", pool: int = 8) -> None:
         """Connect lazily. `url` is sqlite:///… or postgresql://… without a password. Raises LedgerError."""
         self.url = parse_url(url)
         self.engine = open_engine(self.url, password=password, pool=pool)
         self.newest: Witness | None = None
+        self.newest_seen = 0.0
         # SQLite has one writer; queueing here is fair and silent, its own busy handler sleeps and may give up.
         self._writers: contextlib.AbstractContextManager[Any] = (
             threading.Lock() if self.engine.dialect.name == "sqlite" else contextlib.nullcontext()
@@ -74,7 +79,10 @@ class Store:
         return self._fact("mode")
 
     def opened_at(self) -> float:
-        """Give when an operator last opened the ledger (database's Unix seconds); what was before has been judged."""
+        """Give when the ledger was last opened, or told to be an older copy; what was seen before has been judged.
+
+        In the database's Unix seconds.
+        """
         return float(self._fact("opened"))
 
     def set_mode(self, mode: str) -> None:
@@ -82,8 +90,7 @@ class Store:
         with self.deciding() as tx:
             tx.execute(update(meta).where(meta.c.name == "mode").values(value=mode))
             if mode == "open":
-                now = float(tx.execute(select(db_now())).scalar_one())
-                tx.execute(update(meta).where(meta.c.name == "opened").values(value=str(now)))
+                judge(tx)
 
     def _fact(self, name: str) -> str:
         with self.reading() as tx:
@@ -138,10 +145,12 @@ class Store:
     def remember(self, instance_id: str, serial: int, owner: str) -> None:
         """Keep a slot that was seen committed: a ledger without it is an older copy (LG5)."""
         self.newest = Witness(instance_id=instance_id, serial=serial, owner=owner)
+        self.newest_seen = time.monotonic()
 
-    def forget(self) -> None:
-        """Drop it: this ledger is that older copy, and an operator knows."""
-        self.newest = None
+    def forget(self, witness: Witness | None) -> None:
+        """Drop it unless there is a newer one: this ledger is that older copy, and an operator knows."""
+        if self.newest is witness:
+            self.newest = None
 
     def close(self) -> None:
         """Give all connections back."""
@@ -156,6 +165,12 @@ def _or_busy() -> Iterator[None]:
         raise  # the statement is wrong, not the database: a bug
     except (DBAPIError, PoolTimeout) as error:
         raise Refusal("busy", "V15 ledger_unavailable", status=503, alarm=True) from error
+
+
+def judge(tx: Connection) -> None:
+    """Note that whatever was seen committed until now and is not here is known to be lost (LG5)."""
+    now = float(tx.execute(select(db_now())).scalar_one())
+    tx.execute(update(meta).where(meta.c.name == "opened").values(value=str(now)))
 
 
 def insert_or_nothing(tx: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
