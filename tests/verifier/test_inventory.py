@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, InvalidRegionError, NoCredentialsError
 from botocore.utils import parse_timestamp
 
+from hsm_verifier.inventory import clients
 from hsm_verifier.inventory.batches import Batches
 from hsm_verifier.inventory.clients import Clients, read_time
 from hsm_verifier.inventory.ec2 import Ec2Inventory
@@ -209,14 +210,14 @@ def test_clients_are_made_once_and_anew_before_a_roles_credentials_end() -> None
         return PlayedClient()
 
     role = "arn:aws:iam::{account}:role/vp"
-    clients = Clients(assume_role=role, make_client=make, clock=lambda: now[0])
+    kept = Clients(assume_role=role, make_client=make, clock=lambda: now[0])
     place = ("111122223333", "eu-central-1")
-    first = clients.get("ec2", place)
+    first = kept.get("ec2", place)
     now[0] += 3200
-    assert clients.get("ec2", place) is first
+    assert kept.get("ec2", place) is first
     now[0] += 150
-    assert clients.get("ec2", place) is not first
-    assert clients.get("ec2", ("444455556666", "eu-central-1")) is not clients.get("ec2", place)
+    assert kept.get("ec2", place) is not first
+    assert kept.get("ec2", ("444455556666", "eu-central-1")) is not kept.get("ec2", place)
     assert [arn for arn, _ in assumed] == [
         "arn:aws:iam::111122223333:role/vp",
         "arn:aws:iam::111122223333:role/vp",
@@ -403,15 +404,59 @@ def test_p13_a_role_is_assumed_once_for_each_place_and_anew_before_its_credentia
         return made[-1]
 
     role = "arn:{partition}:iam::{account}:role/reads"
-    clients = Clients(assume_role=role, external_id="shared-word", make_client=make, clock=lambda: clock[0])
+    kept = Clients(assume_role=role, external_id="shared-word", make_client=make, clock=lambda: clock[0])
     for clock[0] in (1000.0, 1000.0, 1000.0 + 3600 - 301, 1000.0 + 3600 - 299):
-        clients.get("ec2", ("111122223333", "us-gov-west-1"))
+        kept.get("ec2", ("111122223333", "us-gov-west-1"))
     assert made == [("ec2", "us-gov-west-1", "ASIA1"), ("ec2", "us-gov-west-1", "ASIA2")]
     assert sts.asked[0] == {
         "RoleArn": "arn:aws-us-gov:iam::111122223333:role/reads",
         "RoleSessionName": "hsm-verifier",
         "ExternalId": "shared-word",
     }
+
+
+class PlayedEc2:
+    """EC2 that takes one access key only, as a file of credentials had it when the client was made."""
+
+    good = "AKIA1"
+
+    def __init__(self, key: str, asked: list[str]) -> None:
+        self._key, self._asked = key, asked
+
+    def get_paginator(self, _name: str) -> "PlayedEc2":
+        return self
+
+    def paginate(self, **_: object) -> list[dict[str, Any]]:
+        self._asked.append(self._key)
+        if self._key != self.good:
+            raise ClientError({"Error": {"Code": "AuthFailure"}}, "DescribeInstances")
+        return []
+
+
+def test_keys_that_were_exchanged_in_their_file_are_read_again_and_bad_ones_not_for_each_asker(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    in_file = ["AKIA1"]
+    inventory = Ec2Inventory(make_client=lambda _service, **_how: PlayedEc2(in_file[0], asked))
+    request = request_of(aws.launch())
+
+    def ask() -> str:
+        with pytest.raises(Refusal) as caught:
+            inventory.look_up(request)
+        return caught.value.detail
+
+    assert ask() == "V9 not_found"
+    in_file[0] = "AKIA2"
+    monkeypatch.setattr(PlayedEc2, "good", "AKIA2")
+    with monkeypatch.context() as later:
+        later.setattr(clients, "NEW", 0.0)
+        assert ask() == "V9 not_found"
+    assert asked == ["AKIA1", "AKIA1", "AKIA2"]
+    monkeypatch.setattr(PlayedEc2, "good", "AKIA3")
+    asked.clear()
+    assert [ask() for _ in range(3)] == ["V9 not_authorised"] * 3
+    assert asked == ["AKIA2"] * 3
 
 
 @pytest.mark.parametrize(

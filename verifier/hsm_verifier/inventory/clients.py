@@ -1,6 +1,7 @@
 """Knows how to reach EC2 and IAM of an account and region: by our own credentials, or through a role to assume there.
 
-Clients are kept, since making one costs as much as an enrolment. Assumed credentials are got anew before they end.
+Clients are kept, since making one costs as much as an enrolment. Assumed credentials are got anew before they end, and
+all of them when AWS refuses them: keys in a file may have been exchanged, a role's sessions called back.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -29,9 +31,19 @@ CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 2},
     max_pool_connections=16,
 )
+NEW = 10.0  # seconds for which a refused client is not made anew once more
 _LOADER = create_loader()
 Place = tuple[str, str]
 """Account id and region."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A client, when it was made and until when its credentials are good, in Unix seconds."""
+
+    client: Any
+    made: float
+    until: float
 
 
 class Clients:
@@ -58,19 +70,30 @@ class Clients:
         self._clock = clock
         self._lock = threading.Lock()
         self._gates: dict[Place, threading.Lock] = {}
-        self._kept: dict[tuple[str, Place], tuple[float, Any]] = {}
+        self._kept: dict[tuple[str, Place], _Kept] = {}
 
     def get(self, service: str, place: Place) -> Any:
         """Give the client of "ec2" or "iam". Raises ClientError and BotoCoreError, of AssumeRole too."""
-        with self._lock:  # one lock a place: an account that hangs in AssumeRole holds up nobody else
-            gate = self._gates.setdefault(place, threading.Lock())
-        with gate:
-            until, client = self._kept.get((service, place), (0.0, None))
-            if client is None or self._clock() >= until:
+        with self._gate(place):
+            kept = self._kept.get((service, place))
+            if kept is None or self._clock() >= kept.until:
                 keys, until = self._credentials(place)
-                client = self._client(service, place, **keys)
-                self._kept[(service, place)] = (until, client)
-            return client
+                kept = _Kept(self._client(service, place, **keys), made=self._clock(), until=until)
+                self._kept[(service, place)] = kept
+            return kept.client
+
+    def refused(self, service: str, place: Place) -> bool:
+        """Have it made anew, since AWS refused its credentials. False when it was just made: no use in asking again."""
+        with self._gate(place):
+            kept = self._kept.get((service, place))
+            if kept is None or 0 <= self._clock() - kept.made < NEW:
+                return False
+            del self._kept[(service, place)]
+            return True
+
+    def _gate(self, place: Place) -> threading.Lock:
+        with self._lock:  # one lock a place: an account that hangs in AssumeRole holds up nobody else
+            return self._gates.setdefault(place, threading.Lock())
 
     def _credentials(self, place: Place) -> tuple[dict[str, str], float]:
         """Give what to sign with and until when; nothing and for ever when it is our own."""

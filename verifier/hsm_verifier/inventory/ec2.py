@@ -19,7 +19,7 @@ from hsm_verifier.inventory.clients import Clients, Place
 from hsm_verifier.inventory.facts import Facts
 from hsm_verifier.inventory.pause import Pause, Paused
 from hsm_verifier.inventory.roles import Roles
-from hsm_verifier.inventory.words import THROTTLED, code_of, refusal_of
+from hsm_verifier.inventory.words import REFUSED, THROTTLED, code_of, refusal_of
 from hsm_verifier.refusal import Refusal
 
 WAIT_SECONDS = 20.0
@@ -91,13 +91,21 @@ class Ec2Inventory:
             pause = self._pauses.setdefault((service, place), Pause(self._clock))
         pause.check()
         try:
-            result = self._aside(call)
+            result = self._with_good_credentials(service, place, call)
         except ClientError as error:
             if code_of(error) in THROTTLED:
                 raise pause.throttled() from None
             raise
         pause.served()
         return result
+
+    def _with_good_credentials(self, service: str, place: Place, call: Callable[[], Any]) -> Any:
+        try:
+            return self._aside(call)
+        except ClientError as error:
+            if code_of(error) not in REFUSED or not self._aside(lambda: self._clients.refused(service, place)):
+                raise
+        return self._aside(call)
 
     def _describe(self, place: Place, ids: list[str]) -> dict[str, Facts]:
         """One DescribeInstances for all: the filter does not fail on an unknown id, it leaves it out."""

@@ -28,6 +28,8 @@ DENIED = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedExcept
 _CREDENTIALS = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "SignatureDoesNotMatch"})
 # Credentials of one partition mean nothing in another, and a region that was not opted into knows nobody.
 _REGION = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "OptInRequired", "InvalidAction"})
+REFUSED = DENIED | _CREDENTIALS | _REGION
+"""What AWS says to credentials that ended, were exchanged or called back; and to good ones that may not ask."""
 _OUR_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 _NO_REGION = (boto.InvalidRegionError, boto.NoRegionError, boto.UnknownRegionError)
 
