@@ -150,6 +150,16 @@ def test_each_decision_keeps_what_it_commits_whatever_the_server_would_do_by_its
 
 
 @only_postgresql
+def test_options_of_the_address_are_used_and_undo_nothing_that_decisions_need(store: Store) -> None:
+    more = {"options": "-c search_path=hsm -c synchronous_commit=off"}
+    theirs = Store(store.url.update_query_dict(more).render_as_string())
+    with theirs.reading() as tx:
+        said = [tx.execute(text(f"SHOW {name}")).scalar_one() for name in ("search_path", "synchronous_commit")]
+    theirs.close()
+    assert said == ["hsm", "on"]
+
+
+@only_postgresql
 def test_who_decides_has_a_transaction_and_who_reads_has_none(store: Store, other: Store) -> None:
     ours = text("SELECT state FROM pg_stat_activity WHERE pid = :pid")
     states = []

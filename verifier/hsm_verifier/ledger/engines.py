@@ -73,7 +73,7 @@ def _postgresql(url: URL, password: str, pool: int) -> Engine:
         hide_parameters=True,
         execution_options=COUNTING,
         connect_args={
-            "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
+            "options": " ".join((_options(url), *(f"-c {name}={value}" for name, value in SESSION.items()))).strip(),
             "connect_timeout": PATIENCE,
             "tcp_user_timeout": DEAD_PEER_MS,
             **({"password": password} if password else {}),
@@ -109,6 +109,12 @@ def _postgresql(url: URL, password: str, pool: int) -> Engine:
             raise InvalidatePoolError from error
 
     return engine
+
+
+def _options(url: URL) -> str:
+    """Give the address's own `options` (a search_path, say); ours stand after them and so above them."""
+    given = url.query.get("options", "")
+    return given if isinstance(given, str) else " ".join(given)
 
 
 def _sqlite(url: URL, pool: int) -> Engine:
