@@ -9,6 +9,7 @@ from typing import TypeVar
 import h11
 import pytest
 
+from hsm_verifier.evidence import sts_lines
 from hsm_verifier.evidence.sts_lines import MAX_BYTES, StsLines, StsReply
 from hsm_verifier.refusal import Refusal
 from lab import pki
@@ -24,14 +25,22 @@ class Scripted:
 
     def __init__(self, *replies: bytes | tuple[bytes, bytes]) -> None:
         self._replies = list(replies)
-        self.connections = 0
+        self.connections = self._forgotten = 0
         self.asked: list[bytes] = []
+
+    def forget(self) -> None:
+        """Answer nothing any more on the connections that there are, without hanging up."""
+        self._forgotten = self.connections
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        number = self.connections
         try:
             while self._replies:
                 head = await reader.readuntil(b"\r\n\r\n")
+                if number <= self._forgotten:
+                    await reader.read()
+                    break
                 self.asked.append(head + await reader.readexactly(4))
                 reply = self._replies.pop(0)
                 said, then = reply if isinstance(reply, tuple) else (reply, b"more")
@@ -155,6 +164,27 @@ def test_many_at_once_have_a_connection_each_and_the_next_share_them(against: Ag
 
     against(server, work)
     assert server.connections == 6
+
+
+def test_connections_that_lay_too_long_are_not_tried_one_after_the_other(
+    against: Against, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A firewall that forgot them drops what is sent and says nothing: each would cost an asker all of its time."""
+    server = Scripted(*[OK] * 6)
+
+    async def work(lines: StsLines) -> int:
+        await asyncio.gather(*(lines.post(HOST, HEADERS, b"body", fresh=False) for _ in range(4)))
+        await lines.post(HOST, HEADERS, b"body", fresh=False)
+        kept = server.connections
+        monkeypatch.setattr(sts_lines, "IDLE", 0.02)
+        await asyncio.sleep(0.1)
+        server.forget()
+        async with asyncio.timeout(1):
+            await lines.post(HOST, HEADERS, b"body", fresh=False)
+        return kept
+
+    assert against(server, work) == 4
+    assert server.connections == 5
 
 
 def test_an_exchange_that_was_given_up_leaves_no_connection_for_the_next(against: Against) -> None:

@@ -21,6 +21,9 @@ from hsm_verifier.settings import parse_listen
 
 CONNECT_SECONDS = 3.0
 KEPT = 64  # idle connections a host; askers beyond that many open one for themselves
+IDLE = (
+    20.0  # seconds that one may lie unused: a firewall that forgot it meanwhile tells nobody, and an asker would wait
+)
 MAX_BYTES = 64 * 1024  # of a reply's body
 MAX_HEAD = 16 * 1024  # of everything before it, interim replies too
 HTTPS = 443
@@ -61,6 +64,7 @@ class StsLines:
             raise
         lines = self._idle.setdefault(host, [])
         if line.is_free and len(lines) < KEPT:
+            line.used = asyncio.get_running_loop().time()
             lines.append(line)
         else:
             line.close()
@@ -75,9 +79,10 @@ class StsLines:
     def _borrow(self, host: str) -> _Line | None:
         """Give the one used last, which is the least likely to have been closed."""
         lines = self._idle.get(host, [])
+        now = asyncio.get_running_loop().time()
         while lines:
             line = lines.pop()
-            if line.is_free:
+            if line.is_free and now - line.used <= IDLE:
                 return line
             line.close()
         return None
@@ -105,6 +110,7 @@ class _Line(asyncio.Protocol):
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self._reply: asyncio.Future[StsReply] | None = None
         self._status, self._body, self._left = 0, bytearray(), 0
+        self.used = 0.0  # when it was given back, by the loop's clock
 
     @property
     def is_free(self) -> bool:
