@@ -38,6 +38,11 @@ def conf_changes(
         (HA, "reconnAtt"): str(desired.ha.retry),
         (HA, "AutoReconnectInterval"): str(desired.ha.interval),
     }
+    yield from differences(conf, wanted)
+
+
+def differences(conf: Conf, wanted: Mapping[tuple[str, str], str | None]) -> Iterator[Change]:
+    """Give the changes for those keys that are not as wanted."""
     for (section, key), value in wanted.items():
         now = chrystoki.get(conf, section, key)
         if now != value:

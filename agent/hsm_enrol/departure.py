@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from hsm_enrol import chrystoki
 from hsm_enrol.chrystoki import CLIENT, HA, SYNCHRONIZE, TOKENS
-from hsm_enrol.conf_changes import server_keys, without
+from hsm_enrol.conf_changes import differences, server_keys, without
 from hsm_enrol.model import Change, Desired
 
 _GROUP_KEYS = ("Label", "SN", "Members")
@@ -32,10 +32,7 @@ def departure(text: str, installed: Desired, before: Mapping[str, str | None]) -
     for (section, key), value in shared_now(installed).items():
         if chrystoki.get(conf, section, key) == value:
             wanted[section, key] = before.get(f"{section}/{key}")
-    for (section, key), value in wanted.items():
-        now = chrystoki.get(conf, section, key)
-        if now != value:
-            yield Change(section=section, key=key, old=now, new=value)
+    yield from differences(conf, wanted)
 
 
 def shared_now(installed: Desired) -> dict[tuple[str, str], str]:

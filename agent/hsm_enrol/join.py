@@ -69,7 +69,7 @@ class Join:
             seen = self.site.look(self.desired, self.former)
 
     def _trust_servers(self) -> None:
-        """Put right what `addServer` does not: an appliance that was registered before, by another certificate."""
+        """Put right what `addServer` does not: a port of its own, an appliance that had another certificate before."""
         seen = self.site.look(self.desired, self.former)
         with understood(self.site.conf):
             steps = plan.trust(self.desired, seen, self.former)

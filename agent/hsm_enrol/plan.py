@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from hsm_enrol import chrystoki
 from hsm_enrol.ca_file import with_certificates
 from hsm_enrol.chrystoki import CLIENT
-from hsm_enrol.conf_changes import conf_changes
+from hsm_enrol.conf_changes import conf_changes, differences, server_keys
 from hsm_enrol.errors import ClientMissing
 from hsm_enrol.model import (
     ABSENT,
@@ -90,8 +90,12 @@ def prelude(desired: Desired, seen: Seen) -> tuple[Step, ...]:
 
 
 def trust(desired: Desired, seen: Seen, former: Former = NOTHING) -> tuple[Step, ...]:
-    """Give what is still to be done so that each appliance is known by the certificate that the bundle has."""
-    return (*_server_steps(desired, seen), *_ca_steps(desired, seen, former, conf_text(desired, seen)))
+    """Give what is still to be done so that each appliance is known by the certificate and port that the bundle has."""
+    text = conf_text(desired, seen)
+    conf = chrystoki.parse(text)
+    changes = tuple(differences(conf, server_keys(conf, desired.servers, ())))
+    edit = (EditConf(path=desired.paths.conf, changes=changes),) if changes else ()
+    return (*_server_steps(desired, seen), *_ca_steps(desired, seen, former, text), *edit)
 
 
 def paths_to_look_at(desired: Desired, former: Former, text: str) -> tuple[str, ...]:

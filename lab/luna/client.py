@@ -67,13 +67,15 @@ class Switches:
     Commands are named as vtl has them, also when lunacm does the same: addServer, deleteServer, listServers, verify,
     listSlots, createCert, newGroup, addMember, show, HAOnly, autoRecovery; slotList is lunacm's own.
     rewrite: "in place", or "rename", which replaces a link by a file. comments: kept when the conf is rewritten.
-    group_number: the number a new group gets, "" for "1" and the first member's.
+    group_number: the number a new group gets, "" for "1" and the first member's. ports: an appliance is found only on
+    the port that the conf has for it; else also where the conf has 1792, as `addServer` writes it.
     """
 
     faults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rewrite: str = "in place"
     comments: bool = False
     group_number: str = ""
+    ports: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,11 @@ class Conf:
         """Give the appliances' addresses in order."""
         return [name for _, name in self.numbered(CLIENT, "ServerName")]
 
+    def port(self, server: str) -> str:
+        """Give the port that an appliance is dialled on."""
+        numbers = [number for number, name in self.numbered(CLIENT, "ServerName") if name == server]
+        return self.get(CLIENT, f"ServerPort{numbers[0]:02}") if numbers else ""
+
     def save(self) -> None:
         """Write the file whole, with the faults that are switched on."""
         world = self._world

@@ -24,13 +24,14 @@ def ask(world: World, conf: Conf, server: str, question: dict[str, str]) -> dict
     """Ask one appliance one question. Raises Away.
 
     The one liberty: what is dialled comes out of the map baked in at install, whatever ServerPortNN says (1792, which
-    no laboratory can bind twice); an address that is not in it is away. So nothing ever leaves loopback.
+    no laboratory can bind twice), if not so switched; an address that is not in it is away. So nothing ever leaves
+    loopback.
     """
     import socket  # noqa: PLC0415  most commands shake no hands and start without it
     import ssl  # noqa: PLC0415  as above
 
     place = world.dial.get(server.lower())
-    if place is None:
+    if place is None or (world.switches["ports"] and conf.port(server) != str(place[1])):
         raise Away(server)
     seconds = int(conf.get(CLIENT, "ReceiveTimeout") or RECEIVE_TIMEOUT) / 1000
     trusted = world.place(conf.get(CLIENT, "ServerCAFile"))
