@@ -11,6 +11,7 @@ from hsm_enrol.model import Paths, der_of
 
 PREFIXES = ("/usr/safenet/lunaclient", "/usr/lunasa")  # 5.3 and later, then 4.x to 5.1 (luna client's install trees)
 _KINDS = ("/cert/client/", "/cert/server/")
+_MINIMAL = "/config/certs/"  # of the minimal ("tarball") client, which may lie anywhere
 
 
 def paths_of(
@@ -31,7 +32,9 @@ def paths_of(
     """
     cert_file = _absolute(chrystoki.get(conf, CLIENT, "ClientCertFile"))
     ca_file = _absolute(chrystoki.get(conf, CLIENT, "ServerCAFile"))
-    base = prefix or _prefix_in(cert_file) or _prefix_in(ca_file) or next(filter(exists, PREFIXES), "")
+    minimal = cert_file.partition(_MINIMAL)[0] if _MINIMAL in cert_file else ""
+    named = prefix or _prefix_in(cert_file) or _prefix_in(ca_file) or (minimal if exists(f"{minimal}/bin") else "")
+    base = named or next(filter(exists, PREFIXES), "")
     if not base or not exists(base):
         return None
     folder = (cert_file.rpartition("/")[0] if cert_file else "") or f"{base}/cert/client"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from lab.luna.generations import GENERATIONS
 
 CHECKOUT = Path(lab.__file__).resolve().parent.parent
 MINIMAL = "/opt/luna-minimal"  # the "tarball" client may lie anywhere
+# Seen in a script that sets one up: tools in bin/64, pairs and appliances' certificates in one folder.
+MINIMAL_BIN, MINIMAL_CERTS = "bin/64", "config/certs"
 _TOOL = """#!{python} -IS
 import sys
 
@@ -121,7 +124,7 @@ class Client:
 
     def tool(self, name: str) -> str:
         """Give the program `vtl` or `lunacm`."""
-        return str(self.below(f"bin/{name}"))
+        return str(self.below(f"{MINIMAL_BIN if self.prefix == MINIMAL else 'bin'}/{name}"))
 
     def switch(self, switches: Switches | None = None, **faults: str) -> None:
         """Set the switches, or faults by command: `client.switch(newGroup="error")`, `client.switch()` for none.
@@ -191,7 +194,8 @@ def install_client(
     conf_path = f"{prefix}/config/Chrystoki.conf" if minimal else "/etc/Chrystoki.conf"
     notes = notes or root / ".lab-luna"
     client = Client(root, generation, prefix, conf_path, notes)
-    for folder in (client.below("bin"), client.below("cert/client"), client.below("cert/server"), client.conf.parent):
+    certificates = (MINIMAL_CERTS,) if minimal else ("cert/client", "cert/server")
+    for folder in (Path(client.tool("vtl")).parent, client.conf.parent, *map(client.below, certificates)):
         folder.mkdir(parents=True, exist_ok=True)
     notes.mkdir(parents=True, exist_ok=True)
     _write_conf(client, linked=linked, receive_timeout=receive_timeout)
@@ -217,6 +221,9 @@ def install_client(
 
 def _write_conf(client: Client, *, linked: bool, receive_timeout: int) -> None:
     text = conf_text(client.generation, client.prefix, receive_timeout=receive_timeout)
+    if client.prefix == MINIMAL:
+        text = text.replace(f"{MINIMAL}/bin;", f"{MINIMAL}/{MINIMAL_BIN}/;")
+        text = re.sub(f"{MINIMAL}/cert/(client|server)", f"{MINIMAL}/{MINIMAL_CERTS}", text)
     if not linked:
         client.conf.write_text(text, encoding="utf-8")
         return

@@ -11,7 +11,7 @@ from hsm_enrol import chrystoki, luna
 from hsm_enrol.chrystoki import CLIENT, SYNCHRONIZE, TOKENS
 from hsm_enrol.host.tools import ToolRun, run_tool
 from hsm_enrol.model import Change
-from lab.luna.client import Client
+from lab.luna.client import MINIMAL, MINIMAL_CERTS, Client
 from lab.luna.estate import Estate
 
 # Which words found a group in which generation; in `silent` none does without the PIN among them.
@@ -59,10 +59,11 @@ class Hand:
         self.client.conf.write_text(chrystoki.with_changes(text, changes))
 
     def put_pair(self) -> None:
-        folder = self.client.below("cert/client")
+        where = MINIMAL_CERTS if self.client.prefix == MINIMAL else "cert/client"
+        folder = self.client.below(where)
         (folder / "web.pem").write_text(self.estate.client.certificate)
         (folder / "webKey.pem").write_text(self.estate.client.key)
-        path = f"{self.client.prefix}/cert/client/web"
+        path = f"{self.client.prefix}/{where}/web"
         self.edit({(CLIENT, "ClientCertFile"): f"{path}.pem", (CLIENT, "ClientPrivKeyFile"): f"{path}Key.pem"})
 
     def put_servers(self) -> None:

@@ -28,3 +28,15 @@ def test_appliances_on_ports_of_their_own_are_found_there_by_the_tools(
     assert host.take().how == "joined"
     assert host.pins() == 2
     assert host.mend() is False
+
+
+def test_a_minimal_client_is_found_by_its_conf_alone(estate: Estate, tmp_path: Path) -> None:
+    """Its tools lie in bin/64, its certificates in config/certs."""
+    host = played(estate, tmp_path, "10.4", minimal=True)
+    host.set(prefix="")
+    before = host.files()
+    assert host.take().how == "joined"
+    assert host.pins() == 2
+    assert len(list(host.client.below("config/certs").glob("web-*Key.pem"))) == 1
+    host.leave()
+    assert host.files() == before

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 WithChanges = Callable[[str, tuple[Change, ...]], str]
 ChangesBetween = Callable[[str, str], tuple[Change, ...]]
 MayChange = Callable[[Change, RunTool], bool]
+TOOL_FOLDERS = ("bin", "bin/64")  # of the packages, of the minimal ("tarball") client
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +141,9 @@ class Bench:
     may_change: MayChange = field(repr=False)
 
     def program(self, tool: str) -> str:
-        """Give the path on disk of `vtl` or `lunacm`."""
-        return below(self.root, f"{self.prefix}/bin/{tool}")
+        """Give the path on disk of `vtl` or `lunacm`: of those that may be, the first that is there."""
+        found = [below(self.root, f"{self.prefix}/{folder}/{tool}") for folder in TOOL_FOLDERS]
+        return next(filter(os.path.lexists, found), found[0])
 
     @staticmethod
     def verb(step: RunTool) -> str:
