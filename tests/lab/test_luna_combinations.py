@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from hsm_enrol.host.site import DEFAULT_TOOL_TIMEOUT, Site
+from hsm_enrol.record import desired_from_bundle
 from lab.luna.client import Switches
 from lab.luna.estate import Estate
 from tests.played_host import PlayedHost
@@ -40,3 +42,28 @@ def test_a_minimal_client_is_found_by_its_conf_alone(estate: Estate, tmp_path: P
     assert len(list(host.client.below("config/certs").glob("web-*Key.pem"))) == 1
     host.leave()
     assert host.files() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "seconds"),
+    [
+        ("", "", 10 + 2 * 25),
+        ("NetClient = 1;", "NetClient = 1;\n   ServerName00 = theirs;\n   ServerName01 = 127.0.0.11;", 10 + 3 * 25),
+        ("ReceiveTimeout = 20000;", "ReceiveTimeout = 60000;", 10 + 2 * 65),
+        ("ReceiveTimeout = 20000;", "ReceiveTimeout = 100;", 10 + 2 * 25),
+        ("ReceiveTimeout = 20000;", "ReceiveTimeout = 999999999;", 10 + 2 * 305),
+        ("ReceiveTimeout = 20000;", "ReceiveTimeout = soon;", 10 + 2 * 25),
+    ],
+)
+def test_a_tool_may_wait_in_vain_for_every_appliance_in_the_conf(
+    old: str, new: str, seconds: float, estate: Estate, tmp_path: Path
+) -> None:
+    """The site's own appliances are asked too, each for as long as the client is told to wait."""
+    host = played(estate, tmp_path, "7.3")
+    host.client.conf.write_text(host.conf.replace(old, new))
+    host.set(tool_timeout=DEFAULT_TOOL_TIMEOUT)
+    site, bundle = Site.of(host.settings), estate.bundle()
+    desired = desired_from_bundle(bundle, site.paths(bundle.client.name, bundle.client.certificate))
+    assert site.bench(desired, None).timeout == seconds
+    host.set(tool_timeout=7.0)
+    assert Site.of(host.settings).bench(desired, None).timeout == 7.0

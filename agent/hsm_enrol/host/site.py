@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TOOL_TIMEOUT = LunaSettings.__dataclass_fields__["tool_timeout"].default
 LOOKS = 3  # times that another writer's change makes us look and plan again
-ALONE, EACH_SERVER = 10.0, 25.0  # seconds a tool may take, and per appliance (the client's ReceiveTimeout is 20 s)
+ALONE, BESIDE = 10.0, 5.0  # seconds a tool may take, and per appliance beside the client's ReceiveTimeout
+RECEIVE_TIMEOUT, LONGEST_RECEIVE = 20.0, 300.0  # seconds: what a client has by default, and more than a site wants
 
 
 @contextmanager
@@ -160,7 +161,7 @@ class Site:
     def bench(self, desired: Desired, lock: Lock | None) -> Bench:
         """Give how tools are run here; without a lock for looking only."""
         configured = self.settings.luna.tool_timeout
-        floor = ALONE + EACH_SERVER * len(desired.servers) if configured == DEFAULT_TOOL_TIMEOUT else 0.0
+        floor = self._patience(desired) if configured == DEFAULT_TOOL_TIMEOUT else 0.0
         folder = os.path.dirname(self.conf)
         return Bench(
             root=self.root,
@@ -173,6 +174,20 @@ class Site:
             question=luna.question,
             may_change=may_change,
         )
+
+    def _patience(self, desired: Desired) -> float:
+        """Give how long a tool may take that waits in vain for every appliance which the conf has or will have.
+
+        The site's own too: a tool asks them all. Raises ClientMissing, NotUnderstood.
+        """
+        text = read_conf(self.conf, self.root).text
+        with understood(self.conf):
+            conf = chrystoki.parse(text)
+            names = {one.name.lower() for one in chrystoki.servers(conf).values()}
+            wait = chrystoki.get(conf, chrystoki.CLIENT, "ReceiveTimeout") or ""
+        seconds = min(int(wait) / 1000, LONGEST_RECEIVE) if re.fullmatch("[0-9]{1,9}", wait) else 0.0
+        names |= {one.address.lower() for one in desired.servers}
+        return ALONE + (max(seconds, RECEIVE_TIMEOUT) + BESIDE) * len(names)
 
 
 def may_change(change: Change, step: RunTool) -> bool:
