@@ -28,7 +28,7 @@ from hsm_enrol.model import Desired, Need, PutFile, Seen, SetMode, Step, describ
 from hsm_enrol.pin_use import PinUse
 from hsm_enrol.plan import Former, leftovers
 from hsm_enrol.proof import Proof, prove
-from hsm_enrol.record import SHARED, Record
+from hsm_enrol.record import SHARED, STANDING, Record
 from hsm_enrol.shapes import dataclass
 from hsm_enrol.tool_runs import plain
 from hsm_enrol.witness import Row, look
@@ -72,7 +72,7 @@ def _install(wanted: Wanted, site: Site, lock: Lock, voice: Voice) -> tuple[Desi
     seen = site.look(desired, former)
     site.plan(desired, former, seen)  # conflicts and odd texts end it here, before anything is saved or changed
     tuple(deliver.deliveries(desired, seen, former))  # those of java.security too
-    before = wanted.before if wanted.before is not None else shared_keys(site)
+    before = wanted.before if wanted.before is not None else shared_keys(site, desired)
     left = site.left(seen)
     with (
         signals.held(),
@@ -159,11 +159,17 @@ def _superseded(site: Site, desired: Desired, former: Former, seen: Seen) -> tup
     return tuple(real_path(below(site.root, path), site.root) for path in leftovers(desired, seen, former))
 
 
-def shared_keys(site: Site) -> dict[str, str | None]:
-    """Read the client's own keys as they are before the first installation; `leave` gives them back."""
+def shared_keys(site: Site, desired: Desired) -> dict[str, str | None]:
+    """Read what the client has of its own before the first installation; `leave` gives it back.
+
+    A conf that names our pair already was ours, and only its record is lost: then no appliance in it is the site's.
+    """
     with understood(site.conf):
         conf = chrystoki.parse(read_conf(site.conf, site.root).text)
-        return {f"{section}/{key}": chrystoki.get(conf, section, key) for section, key in SHARED}
+        found = {f"{section}/{key}": chrystoki.get(conf, section, key) for section, key in SHARED}
+        if chrystoki.get(conf, chrystoki.CLIENT, "ClientCertFile") != desired.paths.cert:
+            found |= {f"{STANDING}{one.name.lower()}": one.port for one in chrystoki.servers(conf).values()}
+        return found
 
 
 def witness(site: Site, desired: Desired, settings_path: str) -> tuple[Row, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from hsm_enrol import chrystoki, deliver, java_security
+from hsm_enrol import chrystoki, deliver, java_security, plan
 from hsm_enrol.at_work import Run, recover
 from hsm_enrol.ca_file import with_certificates
 from hsm_enrol.departure import departure
@@ -81,8 +81,9 @@ def generalize(run: Run) -> Desired | None:
 
 def _take_out(run: Run, site: Site, record: Record, installed: Desired) -> None:
     seen = _look(run, site, record, installed)
-    _edits(site, record, installed, seen)  # a text that is not understood ends it here, before anything is saved
-    gone = _superseded(site, installed, seen)
+    ours = dataclasses.replace(installed, servers=record.former.ours(()))
+    _edits(site, record, ours, seen)  # a text that is not understood ends it here, before anything is saved
+    gone = _superseded(site, ours, seen)
     left, tell = site.left(seen), run.voice.displaced
     watch, root = site.at_risk(installed, seen), site.root
     with (
@@ -114,7 +115,7 @@ def _edit(run: Run, site: Site, record: Record, installed: Desired, hand: Hand) 
     for _ in range(LOOKS):
         with suppress(Moved):
             seen = _look(run, site, record, installed)
-            for step in _edits(site, record, installed, seen):
+            for step in _edits(site, record, dataclasses.replace(installed, servers=record.former.ours(())), seen):
                 signals.stop_if_asked()
                 run.voice.detail(describe(step))
                 hand.carry_out(step, seen)  # type: ignore[arg-type]  # file steps only
@@ -136,11 +137,12 @@ def _look(run: Run, site: Site, record: Record, installed: Desired) -> Seen:
         return site.look_without_conf(installed, record.former)
 
 
-def _edits(site: Site, record: Record, installed: Desired, seen: Seen) -> tuple[Step, ...]:
+def _edits(site: Site, record: Record, ours: Desired, seen: Seen) -> tuple[Step, ...]:
     """Give the edits of the files that stay without us; the conf comes last."""
     found: list[Step] = []
-    rewrite: list[tuple[str, Callable[[bytes], bytes]]] = [(installed.paths.ca_file, partial(_without_ours, installed))]
-    rewrite += [(path, partial(_without_provider, path)) for path in installed.paths.java]
+    without = partial(_without_ours, site, ours, seen)
+    rewrite: list[tuple[str, Callable[[bytes], bytes]]] = [(ours.paths.ca_file, without)]
+    rewrite += [(path, partial(_without_provider, path)) for path in ours.paths.java]
     for path, change in rewrite:
         there = seen.at(path)
         content = change(there.content) if isinstance(there, Present) else b""
@@ -148,31 +150,34 @@ def _edits(site: Site, record: Record, installed: Desired, seen: Seen) -> tuple[
             found.append(PutFile(path=path, content=content, mode=there.mode, uid=there.uid, gid=there.gid))
     if isinstance(seen.conf, Present):
         with understood(site.conf):
-            changes = tuple(departure(chrystoki.decode(seen.conf.content), installed, record.before or {}))
+            changes = tuple(departure(chrystoki.decode(seen.conf.content), ours, record.before or {}))
         if changes:
             found.append(EditConf(path=site.conf, changes=changes))
     return tuple(found)
 
 
-def _without_ours(installed: Desired, content: bytes) -> bytes:
-    return with_certificates(content, installed.paths.ca_file, (), installed.servers, frozenset())
+def _without_ours(site: Site, ours: Desired, seen: Seen, content: bytes) -> bytes:
+    text = chrystoki.decode(seen.conf.content) if isinstance(seen.conf, Present) else ""
+    with understood(site.conf):
+        foreign = plan.foreign_certificates(ours, seen, text, ours.servers)
+    return with_certificates(content, ours.paths.ca_file, (), ours.servers, foreign)
 
 
 def _without_provider(path: str, content: bytes) -> bytes:
     return java_security.without_provider(content, path)
 
 
-def _superseded(site: Site, installed: Desired, seen: Seen) -> tuple[str, ...]:
+def _superseded(site: Site, ours: Desired, seen: Seen) -> tuple[str, ...]:
     """Give what goes once we are out: the pair, our server certificates (byte for byte ours), the deliveries.
 
     The owner key with them: a departure that is cut off after its commit must not be served again at the next boot.
     """
-    paths = installed.paths
+    paths = ours.paths
     found = [paths.key, paths.cert, deliver.HA_ENV, deliver.PIN_FILE, deliver.PIN_CREDENTIAL, state.OWNER_KEY]
     ca_file = seen.at(paths.ca_file)
-    if isinstance(ca_file, Present) and not _without_ours(installed, ca_file.content).strip():
+    if isinstance(ca_file, Present) and not _without_ours(site, ours, seen, ca_file.content).strip():
         found.append(paths.ca_file)  # an empty one would be an error to OpenSSL
-    for server in installed.servers:
+    for server in ours.servers:
         there = seen.at(paths.server_cert(server.address))
         if isinstance(there, Present) and der_of(there.content) == der_of(server.certificate):
             found.append(paths.server_cert(server.address))

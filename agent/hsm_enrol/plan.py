@@ -7,7 +7,7 @@ until the conf's rename nothing refers to the new files. Planning again after ac
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hsm_enrol import chrystoki
 from hsm_enrol.ca_file import with_certificates
@@ -37,13 +37,22 @@ KEY_MODE, LONE_KEY_MODE = 0o640, 0o600  # with luna.group, and without it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Former:
-    """What an earlier run installed here (by the record); nothing else on the host is ours to remove."""
+    """What an earlier run installed here (by the record); nothing else on the host is ours to remove.
+
+    `standing`: addresses, in small letters, that were registered before the first run came: the site may need them.
+    """
 
     servers: tuple[Server, ...] = ()
+    standing: frozenset[str] = frozenset()
     label: str | None = None
     cert: str | None = None
     key: str | None = None
     java: tuple[str, ...] = ()
+
+    def ours(self, wanted: Sequence[Server]) -> tuple[Server, ...]:
+        """Give the servers whose entries and certificates are ours: not one of the site's that is not wanted by us."""
+        kept = self.standing - {one.address.lower() for one in wanted}
+        return tuple(one for one in self.servers if one.address.lower() not in kept)
 
 
 NOTHING = Former()
@@ -56,7 +65,7 @@ def make_plan(desired: Desired, seen: Seen, former: Former = NOTHING) -> tuple[S
     """
     text = conf_text(desired, seen)
     steps = [*pair_steps(desired, seen), *_server_steps(desired, seen), *_ca_steps(desired, seen, former, text)]
-    changes = tuple(conf_changes(text, desired, former.servers, former.label))
+    changes = tuple(conf_changes(text, desired, former.ours(desired.servers), former.label))
     if changes:
         steps.append(EditConf(path=desired.paths.conf, changes=changes))
     return tuple(one for one in steps if not isinstance(one, SetMode)) + tuple(
@@ -112,7 +121,7 @@ def leftovers(desired: Desired, seen: Seen, former: Former) -> tuple[str, ...]:
     """Give the files of ours that are superseded once the plan is done: the old pair, certificates of gone servers."""
     kept = {one.address.lower() for one in desired.servers}
     found = [path for path in (former.cert, former.key) if path and path not in {desired.paths.cert, desired.paths.key}]
-    for server in former.servers:
+    for server in former.ours(desired.servers):
         path = desired.paths.server_cert(server.address)
         there = seen.files.get(path, ABSENT)
         ours = isinstance(there, Present) and der_of(there.content) == der_of(server.certificate)
@@ -144,18 +153,25 @@ def _server_steps(desired: Desired, seen: Seen) -> Iterator[Step]:
 
 def _ca_steps(desired: Desired, seen: Seen, former: Former, text: str) -> Iterator[Step]:
     path, there = desired.paths.ca_file, seen.at(desired.paths.ca_file)
-    ours = {one.address.lower() for one in (*desired.servers, *former.servers)}
-    foreign = {}
-    for one in chrystoki.servers(chrystoki.parse(text)).values():
-        kept = seen.files.get(desired.paths.server_cert(one.name), ABSENT)
-        if one.name.lower() not in ours and isinstance(kept, Present):
-            foreign[one.name] = der_of(kept.content)
+    ours = former.ours(desired.servers)
+    foreign = foreign_certificates(desired, seen, text, (*desired.servers, *ours))
     before = there.content if isinstance(there, Present) else b""
-    after = with_certificates(before, path, desired.servers, former.servers, frozenset(foreign.values()))
+    after = with_certificates(before, path, desired.servers, ours, foreign)
     if after != before:
         yield PutFile(path=path, content=after, mode=PUBLIC_MODE, uid=seen.uid, gid=seen.gid)
     else:
         yield from _mode(path, there, PUBLIC_MODE, seen.uid, seen.gid)
+
+
+def foreign_certificates(desired: Desired, seen: Seen, text: str, ours: Sequence[Server]) -> frozenset[bytes | None]:
+    """Give the DER of the certificates of registered servers that are not ours, as the client keeps them."""
+    names = {one.address.lower() for one in ours}
+    foreign = set()
+    for one in chrystoki.servers(chrystoki.parse(text)).values():
+        kept = seen.files.get(desired.paths.server_cert(one.name), ABSENT)
+        if one.name.lower() not in names and isinstance(kept, Present):
+            foreign.add(der_of(kept.content))
+    return frozenset(foreign)
 
 
 def _public(path: str, pem: str, seen: Seen) -> Iterator[Step]:

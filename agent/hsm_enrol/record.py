@@ -32,6 +32,7 @@ SHARED = (
     ("HAConfiguration", "reconnAtt"),
     ("HAConfiguration", "AutoReconnectInterval"),
 )
+STANDING = "ServerName/"  # in `before`, with an address behind it: an appliance that was registered then, by its port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class ReceiptDue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """The whole file. `before` holds the shared keys of the conf as they were before the first installation.
+    """The whole file. `before` holds shared keys and appliances of the conf as they were before the first installation.
 
     `image`: what a run of another instance left here, in an image that this instance was made of; ours to clean up.
     """
@@ -80,7 +81,15 @@ class Record:
         if one is None:
             return NOTHING
         paths = one.paths
-        return Former(servers=one.servers, label=one.ha.label, cert=paths.cert, key=paths.key, java=paths.java)
+        standing = frozenset(name.removeprefix(STANDING) for name in self.before or () if name.startswith(STANDING))
+        return Former(
+            servers=one.servers,
+            standing=standing,
+            label=one.ha.label,
+            cert=paths.cert,
+            key=paths.key,
+            java=paths.java,
+        )
 
     @property
     def is_empty(self) -> bool:
