@@ -67,3 +67,25 @@ def test_a_tool_may_wait_in_vain_for_every_appliance_in_the_conf(
     assert site.bench(desired, None).timeout == seconds
     host.set(tool_timeout=7.0)
     assert Site.of(host.settings).bench(desired, None).timeout == 7.0
+
+
+SITES_OWN = {
+    "a line that is no entry": ("   Rack = b12;", "   Rack = b12;\n   see the wiki"),
+    "a line without its semicolon": ("   Rack = b12;", "   Rack = b12"),
+    "a key twice": ("   Rack = b12;", "   Rack = b12;\n   Rack = b13;"),
+    "a section twice": ("Site = {", "Site = {\n   Rack = b13;\n}\nSite = {"),
+}
+
+
+@pytest.mark.parametrize("odd", SITES_OWN)
+def test_an_odd_section_of_the_sites_is_no_damage_when_a_tool_rewrites_it(
+    odd: str, estate: Estate, tmp_path: Path
+) -> None:
+    host = played(estate, tmp_path, "6.2")
+    host.client.conf.write_text(host.conf.replace(*SITES_OWN[odd]))
+    before = host.conf
+    host.take()
+    assert host.pins() == 2
+    assert before[before.index("Site = {") :].rstrip() in host.conf
+    host.leave()
+    assert host.conf == before

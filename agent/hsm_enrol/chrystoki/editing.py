@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
 
 from hsm_enrol.chrystoki.grammar import Conf, Entry, Section, parse
-from hsm_enrol.chrystoki.reading import QUOTES, entry_of, find, meaning, unquoted
+from hsm_enrol.chrystoki.reading import QUOTES, entry_of, find, has_one_reading, meaning, unquoted
 from hsm_enrol.model import Change
 from hsm_enrol.shapes import dataclass
 
@@ -46,13 +46,17 @@ def with_changes(text: str, changes: Iterable[Change]) -> str:
 
 
 def changes_between(old: str, new: str) -> tuple[Change, ...]:
-    """Give the changes that lead from one text's meaning to the other's. Raises NotUnderstood."""
-    before, after = meaning(parse(old)), meaning(parse(new))
+    """Give the changes that lead from one text's meaning to the other's. Raises NotUnderstood.
+
+    What had no one reading in the old text cannot have changed its meaning: who writes a file whole gives it one.
+    """
+    conf = parse(old)
+    before, after = meaning(conf), meaning(parse(new))
     keys = [*after, *(key for key in before if key not in after)]
     return tuple(
         Change(section=section, key=key, old=before.get((section, key)), new=after.get((section, key)))
         for section, key in keys
-        if before.get((section, key)) != after.get((section, key))
+        if before.get((section, key)) != after.get((section, key)) and has_one_reading(conf, section, key)
     )
 
 

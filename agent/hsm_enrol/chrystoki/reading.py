@@ -58,6 +58,15 @@ def meaning(conf: Conf) -> dict[tuple[str, str], str]:
     return found
 
 
+def has_one_reading(conf: Conf, section: str, key: str) -> bool:
+    """Tell whether it is clear what a key's value is, or that it has none."""
+    try:
+        entry_of(conf, section, key)
+    except NotUnderstood:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerEntry:
     """One registered server, ServerNameNN and its kin."""
