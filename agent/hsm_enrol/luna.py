@@ -30,6 +30,7 @@ _MEMBER_ROW = re.compile(
 _ERROR = r"(?im)^\s*Error\b"
 _BANNER = r"(?m)^(?:vtl|lunacm) \(\d+-bit\) v(\d+)\.(\d+)"
 _CREATED = r"(?i)created with group number[ \t]*(\d+)"
+_DONE = r"(?i)Command Result\s*:\s*No Error"
 _ADDED = r"(?i)successfully added to server list"
 _REGISTERED = r"(?i)already registered"
 _PIN_REFUSED = r"(?i)CKR_PIN_\w+|0x0*a[0-4]\b|(password|pin|challenge)[^\n]{0,40}(incorrect|invalid|wrong|locked)"
@@ -108,6 +109,11 @@ MAY_GROUP = (
 def is_error(output: str) -> bool:
     """Tell whether a tool says that it failed, whatever its exit status."""
     return re.search(_ERROR, output) is not None
+
+
+def is_done(output: str) -> bool:
+    """Tell whether lunacm says that it did it; its exit status is documented as not to be relied on."""
+    return re.search(_DONE, output) is not None
 
 
 def is_usage(output: str) -> bool:

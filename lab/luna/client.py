@@ -71,7 +71,8 @@ class Switches:
     listSlots, createCert, newGroup, addMember, show, HAOnly, autoRecovery; slotList is lunacm's own.
     rewrite: "in place", or "rename", which replaces a link by a file. comments: kept when the conf is rewritten.
     group_number: the number a new group gets, "" for "1" and the first member's. ports: an appliance is found only on
-    the port that the conf has for it; else also where the conf has 1792, as `addServer` writes it.
+    the port that the conf has for it; else also where the conf has 1792, as `addServer` writes it. hides: verify lists
+    what applications see, under HAOnly the groups alone. status: what lunacm leaves with when all went well.
     """
 
     faults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -79,6 +80,8 @@ class Switches:
     comments: bool = False
     group_number: str = ""
     ports: bool = False
+    hides: bool = False
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,11 @@ import pytest
 
 from hsm_enrol.host.site import DEFAULT_TOOL_TIMEOUT, Site
 from hsm_enrol.record import desired_from_bundle
+from hsm_enrol.status import read_status
 from lab.luna.client import Switches
 from lab.luna.estate import Estate
 from tests.played_host import PlayedHost
+from tests.story.test_repair import GROUP_OF_OTHERS
 
 # Appliances are threads of this process, so Python 3.12 and later warn of the fork; the real agent has no threads.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -89,3 +91,37 @@ def test_an_odd_section_of_the_sites_is_no_damage_when_a_tool_rewrites_it(
     assert before[before.index("Site = {") :].rstrip() in host.conf
     host.leave()
     assert host.conf == before
+
+
+@pytest.mark.parametrize("generation", ["5.4", "7.3"])
+@pytest.mark.parametrize("there", ["our group", "the site's group"])
+def test_a_client_that_shows_groups_alone_is_joined_though_verify_hides_the_members(
+    generation: str, there: str, estate: Estate, tmp_path: Path
+) -> None:
+    host = played(estate, tmp_path, generation)
+    host.client.switch(Switches(hides=True))
+    ours = f"   VirtualToken00Label = {estate.label};\n   VirtualToken00Members = {','.join(estate.members)};\n"
+    group = f"VirtualToken = {{\n{ours}}}\n" if there == "our group" else GROUP_OF_OTHERS
+    host.client.conf.write_text(host.conf + group + "HAConfiguration = {\n   HAOnly = 1;\n}\n")
+    assert host.take().how == "joined"
+    assert host.pins() == 0
+    host.mend()
+    assert len(read_status(Site.of(host.settings), ask_tools=True).alive or ()) == 2
+
+
+def test_hidden_members_that_nobody_shows_alive_are_no_slots(estate: Estate, tmp_path: Path) -> None:
+    host = played(estate, tmp_path, "7.3")
+    host.client.switch(Switches(hides=True))
+    host.client.conf.write_text(host.conf + "HAConfiguration = {\n   HAOnly = 1;\n}\n")
+    for one in estate.appliances:
+        one.ipcheck = True
+    assert host.fails(host.take).reason == "no_slots"
+
+
+def test_a_status_of_lunacms_is_not_believed_over_its_words(estate: Estate, tmp_path: Path) -> None:
+    """Documented: handling of return codes is not fully supported."""
+    host = played(estate, tmp_path, "7.3")
+    host.client.switch(Switches(status=12))
+    assert host.take().how == "joined"
+    assert host.pin_state == "accepted"
+    assert host.pins() == 2

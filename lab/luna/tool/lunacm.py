@@ -33,6 +33,7 @@ def run(world: World, words: Sequence[str]) -> None:
     act(world, words[2:])
     world.say(texts.DONE)
     world.end()
+    sys.exit(world.switches["status"])
 
 
 def slot_list(world: World, _: Sequence[str]) -> None:

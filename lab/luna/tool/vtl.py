@@ -106,10 +106,12 @@ def verify(world: World, words: Sequence[str]) -> None:
     conf = Conf(world)
     if not conf.servers():
         world.leave(texts.NO_SERVERS, 0)
-    rows = [(slot, one) for slot, one in numbered(world, conf) if one]
+    rows = [(slot, one.serial, one.label) for slot, one in numbered(world, conf) if one]
+    if world.switches["hides"] and ha.only(conf):
+        rows = [(one.slot, one.serial, one.label) for one in ha.groups(world, conf)]
     if not rows:
         world.leave(texts.NO_SLOTS, 0)
-    lines = [texts.VERIFY_ROW.format(slot, one.serial, one.label) for slot, one in rows]
+    lines = [texts.VERIFY_ROW.format(*row) for row in rows]
     world.say("\n".join([texts.VERIFY_HEAD, *lines]))
 
 
