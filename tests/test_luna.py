@@ -3,7 +3,10 @@
 import pytest
 
 from hsm_enrol import luna
+from hsm_enrol.host.tools import ToolRun
 from hsm_enrol.luna import Partition, Shown
+from hsm_enrol.model import RunTool
+from hsm_enrol.tool_runs import show_groups
 
 VERIFY = """
 The following Luna SA Slots/Partitions were found:
@@ -132,11 +135,62 @@ def test_a_usage_text_means_try_other_words(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Error: CKR_PIN_INCORRECT", "failed (0x000000a0)", "Error: 0xa4", "The password is incorrect", "PIN locked"],
+    [
+        "Error: CKR_PIN_INCORRECT",
+        "failed (0x000000a0)",
+        "Error: 0xa4",
+        "The password is incorrect",
+        "PIN locked",
+        "Error: Incorrect password.",
+        "Invalid PIN",
+        "wrong challenge",
+        "Error: The password has expired.",
+        "The PIN has to be changed: it must be changed before use",
+    ],
 )
 def test_a_refused_pin_is_recognised(text: str) -> None:
     assert luna.pin_refused(text)
     assert not luna.pin_refused(SHOW_5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Error: The operation could not be completed.", "Invalid serial number", "The connection to the server was lost."],
+)
+def test_another_fault_after_the_pin_is_no_refusal(text: str) -> None:
+    assert not luna.pin_refused(text)
+
+
+def test_a_members_label_may_have_blanks() -> None:
+    text = LIST_7.replace("            par0     alive", "     par 0 down town     alive")
+    assert luna.groups(text)[0].alive == ("154438865287",)
+
+
+REFUSALS_TO_KNOW = [
+    "Error: Unknown command haAdmin.",
+    "banner\nError: 'haAdmin' is not supported by this version.",
+    "vtl: command not understood\nError: syntax",
+    "Usage: vtl <command>",
+]
+
+
+@pytest.mark.parametrize("said", REFUSALS_TO_KNOW)
+def test_an_error_about_groups_of_vtls_means_try_lunacm(said: str) -> None:
+    def run(step: RunTool) -> ToolRun:
+        return ToolRun(status=0, output=LIST_7 if step.tool == "lunacm" else said)
+
+    spoken = show_groups(run, "myHAgroup")
+    assert spoken is not None
+    assert spoken[0] == "lunacm"
+
+
+def test_an_error_of_lunacms_may_be_that_there_is_no_such_group() -> None:
+    def run(step: RunTool) -> ToolRun:
+        return ToolRun(status=1, output="Error: no such group" if step.tool == "lunacm" else "Unknown command: haAdmin")
+
+    spoken = show_groups(run, "myHAgroup")
+    assert spoken is not None
+    assert spoken[0] == "lunacm"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ _LABEL = re.compile(r"^[ \t]*HA Group Label:[ \t]*(\S+)[ \t\r]*$", re.MULTILINE 
 _SLOT = re.compile(r"HA Group Slot (?:#|ID):[ \t]*(\d+)", re.IGNORECASE)
 _MEMBERS = re.compile(r"Group Members:[ \t]*([0-9, \t]+)", re.IGNORECASE)
 _MEMBER_ROW = re.compile(
-    r"^[ \t]*(\d+|-+)[ \t]+(\d+)[ \t]+(\S+)[ \t]+(alive|down|recovering)\b", re.MULTILINE | re.IGNORECASE
+    r"^[ \t]*(\d+|-+)[ \t]+(\d+)[ \t]+(\S[^\r\n]{0,80})[ \t](alive|down|recovering)\b", re.MULTILINE | re.IGNORECASE
 )
 # Not heard in every run: compiled by `re` when they are first searched for.
 _ERROR = r"(?im)^\s*Error\b"
@@ -33,7 +33,11 @@ _CREATED = r"(?i)created with group number[ \t]*(\d+)"
 _DONE = r"(?i)Command Result\s*:\s*No Error"
 _ADDED = r"(?i)successfully added to server list"
 _REGISTERED = r"(?i)already registered"
-_PIN_REFUSED = r"(?i)CKR_PIN_\w+|0x0*a[0-4]\b|(password|pin|challenge)[^\n]{0,40}(incorrect|invalid|wrong|locked)"
+_PIN_REFUSED = (
+    r"(?i)CKR_PIN_\w+|0x0*a[0-4]\b"
+    r"|(password|pin|challenge)[^\n]{0,40}(incorrect|invalid|wrong|locked|expired|must be changed)"
+    r"|\b(incorrect|invalid|wrong|expired)[^\n]{0,20}\b(password|pin|challenge)\b"
+)
 _PIN_QUESTION = r"(?i)(password|pin|challenge)[^\n]*[:>?][ \t]*\Z"
 _PIN_THEN_ARROW = r"(?i)(password|pin|challenge)[^\n]*\r?\n[ \t]*>[ \t]*\Z"
 _NO_SLOTS = r"(?i)Unable to find any Luna SA slots/partitions|There are no registered servers"

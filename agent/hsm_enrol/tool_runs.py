@@ -29,14 +29,15 @@ def plain(run: RunPlain, bench: Bench) -> RunPlain:
 def show_groups(run: RunPlain, label: str) -> tuple[str, ToolRun] | None:
     """Show the groups in the first of the client's languages that it understands; None when it knows none of them.
 
-    A usage text means "try the next" and spends no PIN.
+    A usage text means "try the next" and spends no PIN; so does an error of vtl's, which has no group to miss.
     """
     for dialect in luna.DIALECTS:
         try:
             ran = run(RunTool(tool=luna.program(dialect), words=luna.show(dialect, label)))
         except ClientMissing:
             continue
-        if not luna.is_usage(ran.output):
+        lacking = luna.program(dialect) == "vtl" and luna.is_error(ran.output)
+        if not luna.is_usage(ran.output) and not lacking:
             return dialect, ran
     return None
 
