@@ -7,7 +7,7 @@ until the first missing number would lose a server otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from hsm_enrol import chrystoki
@@ -41,12 +41,16 @@ def conf_changes(
     yield from differences(conf, wanted)
 
 
-def differences(conf: Conf, wanted: Mapping[tuple[str, str], str | None]) -> Iterator[Change]:
-    """Give the changes for those keys that are not as wanted."""
+def differences(
+    conf: Conf, wanted: Mapping[tuple[str, str], str | None], before: Collection[str | None] = ()
+) -> Iterator[Change]:
+    """Give the changes for those keys that are not as wanted; `before` are values that stood in this file once."""
     for (section, key), value in wanted.items():
         now = chrystoki.get(conf, section, key)
         if now != value:
-            yield Change(section=section, key=key, old=now, new=value)
+            foreign = value is not None and not value.isascii()
+            theirs = foreign and (value in before or value in chrystoki.meaning(conf).values())
+            yield Change(section=section, key=key, old=now, new=value, theirs=theirs)
 
 
 def server_keys(conf: Conf, wanted: Sequence[Server], former: Sequence[Server]) -> dict[tuple[str, str], str | None]:

@@ -32,7 +32,7 @@ def departure(text: str, installed: Desired, before: Mapping[str, str | None]) -
     for (section, key), value in shared_now(installed).items():
         if chrystoki.get(conf, section, key) == value:
             wanted[section, key] = before.get(f"{section}/{key}")
-    yield from differences(conf, wanted)
+    yield from differences(conf, wanted, before.values())
 
 
 def shared_now(installed: Desired) -> dict[tuple[str, str], str]:

@@ -142,12 +142,16 @@ class Desired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One key of Chrystoki.conf: `old` is what must be there now, `new` what is wanted; None is "not there"."""
+    """One key of Chrystoki.conf: `old` is what must be there now, `new` what is wanted; None is "not there".
+
+    `theirs`: `new` is a value of the site's out of this very file, so it may have more than ASCII in it.
+    """
 
     section: str
     key: str
     old: str | None
     new: str | None
+    theirs: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,3 +71,35 @@ def test_what_a_lost_record_left_behind_is_not_the_sites(estate: Estate, tmp_pat
     host.take(estate.bundle(serial=2))
     host.leave()
     assert not [key for _, key in host.meaning if key.startswith("ServerName")]
+
+
+# --- the site's values with more than ASCII in them
+
+
+def test_a_path_in_another_alphabet_is_given_back(estate: Estate, tmp_path: Path) -> None:
+    host = PlayedHost(tmp_path / "host", estate, "6.2", join="config")
+    host.set()
+    conf = host.client.conf
+    conf.write_bytes(
+        conf.read_bytes().replace(b"localhostKey", "m\u00fcllerKey".encode()).replace(b"localhost", b"\xe9")
+    )
+    before = host.files()
+    host.take()
+    host.leave()
+    assert host.files() == before
+
+
+def test_a_group_in_another_alphabet_takes_our_number(estate: Estate, tmp_path: Path) -> None:
+    host = PlayedHost(tmp_path / "host", estate, "6.2", join="config")
+    host.set()
+    host.take()
+    rows = "".join(
+        f"   VirtualToken01{key} = {value};\n" for key, value in (("Label", "Z\u00fcrich"), ("Members", "99"))
+    )
+    host.client.conf.write_text(host.conf.replace("   VirtualToken00Label", rows + "   VirtualToken00Label"))
+    host.leave()
+    assert (host.meaning[TOKENS, "VirtualToken00Label"], host.meaning[TOKENS, "VirtualToken00Members"]) == (
+        "Z\u00fcrich",
+        "99",
+    )
+    assert (TOKENS, "VirtualToken01Label") not in host.meaning

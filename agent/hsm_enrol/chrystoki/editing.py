@@ -62,14 +62,17 @@ def changes_between(old: str, new: str) -> tuple[Change, ...]:
 
 def _check_value(change: Change) -> None:
     value = change.new
-    fine = _KEY.fullmatch(change.key) and (
-        value is None
-        or (
-            value.isascii()
-            and value.isprintable()
-            and not any(one in value for one in ";{}")
-            and value == value.strip()
-            and value[:1] not in set(QUOTES)
+    fine = (
+        _KEY.fullmatch(change.key)
+        and (
+            value is None
+            or (
+                (value.isascii() or change.theirs)
+                and all(one.isprintable() or "\udc80" <= one <= "\udcff" for one in value)  # or a byte that is no UTF-8
+                and not any(one in value for one in ";{}")
+                and value == value.strip()
+                and value[:1] not in set(QUOTES)
+            )
         )
     )
     if not fine:
