@@ -90,8 +90,10 @@ def group_keys(conf: Conf, wanted: Group, former_label: str | None) -> dict[tupl
     ]
     mine = next(iter(ours or renamed or nameless), None)
     for number, one in groups.items():
-        if number != mine and set(one.members) & set(wanted.members):
+        if number != mine and _shares(one, wanted):
             raise GroupConflict(label=one.label or f"VirtualToken{number:02}")
+    if ours and former_label != wanted.label and groups[ours[0]].members and not _shares(groups[ours[0]], wanted):
+        raise GroupConflict(label=wanted.label)  # a group of the site's, which would hold other keys from now on
     found: dict[tuple[str, str], str | None] = {}
     if mine is None:
         mine, serial, members = _free(rows), _new_serial(wanted, rows), None
@@ -105,6 +107,10 @@ def group_keys(conf: Conf, wanted: Group, former_label: str | None) -> dict[tupl
     if former_label and former_label != wanted.label:
         found[SYNCHRONIZE, former_label] = None
     return found
+
+
+def _shares(group: GroupEntry, wanted: Group) -> bool:
+    return not set(group.members).isdisjoint(wanted.members)
 
 
 def _holds(group: GroupEntry, wanted: Group) -> bool:

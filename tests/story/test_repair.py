@@ -337,6 +337,10 @@ def our_members_elsewhere(host: PlayedHost) -> None:
     host.client.conf.write_text(host.conf + GROUP_OF_OTHERS.replace("99;", f"{host.estate.members[1]};", 2))
 
 
+def our_label_on_others(host: PlayedHost) -> None:
+    host.client.conf.write_text(host.conf + GROUP_OF_OTHERS.replace("others", host.estate.label))
+
+
 def our_label_twice(host: PlayedHost) -> None:
     rows = "".join(f"   VirtualToken0{n}Label = {host.estate.label};\n   VirtualToken0{n}SN = 1{n};\n" for n in (0, 1))
     host.client.conf.write_text(host.conf + f"{TOKENS} = {{\n{rows}}}\n")
@@ -360,6 +364,7 @@ def a_section_twice(host: PlayedHost) -> None:
     ("harm", "reason"),
     [
         (our_members_elsewhere, "group_conflict"),
+        (our_label_on_others, "group_conflict"),
         (our_label_twice, "not_understood"),
         (a_foreign_server_with_our_subject, "subject_conflict"),
         (a_section_twice, "not_understood"),

@@ -20,8 +20,8 @@ class GroupConflict(EnrolError):
     status = 65
     reason = "group_conflict"
     message_id = "23ec464c43034500b1dbd8fac5b0b5f6"
-    says = "another HA group already holds our members: {label}"
-    hint = "remove or rename that group, or publish the bundle with its label"
+    says = "another HA group has our label or holds our members: {label}"
+    hint = "remove or rename that group, or publish a bundle that fits it"
     then = "vtl haAdmin show"
 
 
