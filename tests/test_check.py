@@ -547,8 +547,8 @@ def test_a_missing_conf_is_told(host: Host) -> None:
 
 
 @pytest.mark.parametrize(("how", "words"), [("gone", "is missing"), ("not executable", "cannot be run")])
-@pytest.mark.parametrize(("join", "level"), [("tool", FAIL), ("config", WARN)])
-def test_a_missing_vtl_is_told(how: str, words: str, join: str, level: str, host: Host) -> None:
+@pytest.mark.parametrize("join", ["tool", "config"])
+def test_a_missing_vtl_is_told(how: str, words: str, join: str, host: Host) -> None:
     host.settings("[imds]", f'[luna]\njoin = "{join}"\n[imds]')
     vtl = host.path("/usr/safenet/lunaclient/bin/vtl")
     if how == "gone":
@@ -556,8 +556,15 @@ def test_a_missing_vtl_is_told(how: str, words: str, join: str, level: str, host
     else:
         vtl.chmod(0o644)
     found = host.only()
-    assert (found.level, found.about) == (level, "tools")
+    assert (found.level, found.about) == (FAIL, "tools")
     assert words in found.line
+
+
+def test_the_tools_of_the_minimal_client_are_found(host: Host) -> None:
+    vtl = host.path("/usr/safenet/lunaclient/bin/vtl")
+    (vtl.parent / "64").mkdir()
+    vtl.rename(vtl.parent / "64" / "vtl")
+    assert host.worse() == []
 
 
 def test_an_old_client_is_told(host: Host) -> None:
@@ -626,7 +633,7 @@ def test_without_a_client_no_place_is_judged() -> None:
         group_there=True,
         destinations=(),
     )
-    assert "places" not in {one.about for one in client.judge(seen, join="tool")}
+    assert "places" not in {one.about for one in client.judge(seen)}
 
 
 # --- an enrolled host

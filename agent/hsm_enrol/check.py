@@ -38,7 +38,7 @@ def check(look: Look) -> tuple[Finding, ...]:
         *pinned.judge(trusted, now),
         *identity.judge(find_machine(look, settings), now),
         *verifiers.judge(greetings, settings, kids, now),
-        *client.judge(find_client(look, site, places), join=settings.luna.join),
+        *client.judge(find_client(look, site, places)),
         *membership.judge(find_membership(look, site), now),
     )
 

@@ -125,3 +125,10 @@ def test_a_status_of_lunacms_is_not_believed_over_its_words(estate: Estate, tmp_
     assert host.take().how == "joined"
     assert host.pin_state == "accepted"
     assert host.pins() == 2
+
+
+def test_without_its_tools_nothing_shows_that_a_client_joined(estate: Estate, tmp_path: Path) -> None:
+    """So `check` fails there, by whatever way the host is to join."""
+    host = played(estate, tmp_path, "7.3", "config")
+    Path(host.client.tool("vtl")).unlink()
+    assert host.fails(host.take).reason == "client_missing"

@@ -36,13 +36,13 @@ class Client:
     destinations: tuple[tuple[str, EnrolError | None], ...]
 
 
-def judge(seen: Client, *, join: str) -> Iterator[Finding]:
-    """Give the findings. `join` is luna.join: without tools `config` still works, but nothing proves the slot."""
+def judge(seen: Client) -> Iterator[Finding]:
+    """Give the findings. Whatever luna.join says: without its tools nothing shows that the slot is there."""
     if isinstance(seen.place, EnrolError):
         yield of_error("luna", seen.place)
     else:
         yield ok("luna", f"the client is at {seen.place}, its conf at {seen.conf}")
-        yield from _tools(seen, join)
+        yield from _tools(seen)
     if seen.links:
         yield ok("luna", f"{seen.conf} is a symbolic link to {seen.links[-1]}; the file behind it is what is replaced")
     if not seen.group_there:
@@ -57,11 +57,13 @@ def judge(seen: Client, *, join: str) -> Iterator[Finding]:
         yield ok("places", f"all {len(seen.destinations)} paths that an enrolment writes can be written")
 
 
-def _tools(seen: Client, join: str) -> Iterator[Finding]:
+def _tools(seen: Client) -> Iterator[Finding]:
     for tool in seen.tools:
         if tool.state:
-            hint = 'install the client\'s tools; luna.join = "config" joins without them, and proves nothing'
-            yield (fail if join == "tool" else warn)("tools", f"{tool.path} {tool.state}", hint)
+            hint = (
+                'install the client\'s tools; luna.join = "config" does not join by them, but needs them to look again'
+            )
+            yield fail("tools", f"{tool.path} {tool.state}", hint)
     if all(not tool.state for tool in seen.tools) and seen.banner_wanted:
         if seen.version is None:
             hint = "clients from 5.1 on work; upgrade when you can: only 10 and later take certificates of a CA"

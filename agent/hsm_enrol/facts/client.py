@@ -8,8 +8,8 @@ from hsm_enrol import luna
 from hsm_enrol.checks.client import Client, Tool
 from hsm_enrol.errors import EnrolError
 from hsm_enrol.facts.look import Look, or_error
+from hsm_enrol.host.act import path_of_tool
 from hsm_enrol.host.conf_file import read_conf
-from hsm_enrol.host.folders import below
 from hsm_enrol.host.observe import gid_of
 from hsm_enrol.host.preflight import preflight
 from hsm_enrol.host.site import Site
@@ -37,9 +37,8 @@ def find_client(look: Look, site: Site, places: Places) -> Client:
     """Look at the client's folder, conf, tools and group. `places` as find_places gave them."""
     place = or_error(lambda: site.paths("probe", "").prefix)
     conf = or_error(lambda: read_conf(site.conf, site.root))
-    tools = (
-        () if isinstance(place, EnrolError) else tuple(_tool(below(site.root, f"{place}/bin/{one}")) for one in _TOOLS)
-    )
+    names = () if isinstance(place, EnrolError) else _TOOLS
+    tools = tuple(_tool(path_of_tool(site.root, str(place), one)) for one in names)
     runs = look.ask_tools and bool(tools) and not tools[0].state
     group = site.settings.luna.group
     return Client(

@@ -141,15 +141,20 @@ class Bench:
     may_change: MayChange = field(repr=False)
 
     def program(self, tool: str) -> str:
-        """Give the path on disk of `vtl` or `lunacm`: of those that may be, the first that is there."""
-        found = [below(self.root, f"{self.prefix}/{folder}/{tool}") for folder in TOOL_FOLDERS]
-        return next(filter(os.path.lexists, found), found[0])
+        """Give the path on disk of `vtl` or `lunacm`."""
+        return path_of_tool(self.root, self.prefix, tool)
 
     @staticmethod
     def verb(step: RunTool) -> str:
         """Give the words that name a command in an error: those before the first option, never a value."""
         words = step.words[: next((at for at, word in enumerate(step.words) if at and word.startswith("-")), None)]
         return " ".join(words)
+
+
+def path_of_tool(root: str, prefix: str, tool: str) -> str:
+    """Give the path on disk of `vtl` or `lunacm`: of those that may be, the first that is there."""
+    found = [below(root, f"{prefix}/{folder}/{tool}") for folder in TOOL_FOLDERS]
+    return next(filter(os.path.lexists, found), found[0])
 
 
 def pin_state(before: str, ran: ToolRun, *, done: bool, refused: bool) -> str:
