@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from hsm_verifier.__main__ import main
 from hsm_verifier.audit import Audit
@@ -18,6 +19,7 @@ from hsm_verifier.cli.serve import guard_restore
 from hsm_verifier.ledger import desk, engines, receipts, restored
 from hsm_verifier.ledger.receipts import Note
 from hsm_verifier.ledger.rows import Claim
+from hsm_verifier.ledger.schema import instances, owners, slots
 from hsm_verifier.ledger.store import Store
 from hsm_verifier.ledger.take import Taken, take
 from hsm_verifier.refusal import Refusal
@@ -60,6 +62,31 @@ def test_a_running_verifier_finds_out_when_its_database_is_replaced_by_a_backup(
     desk.make_grant(served, claim(2).instance_id, count=1, seconds=60, reason="it is ours", owner=None)
     assert ask(served, claim(2)) == "granted"
     served.close()
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
+def test_lg5_a_backup_that_is_written_into_the_database_under_a_running_verifier_is_found_out(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `pg_restore --clean` and sqlite3's `.restore` do it: no connection breaks."""
+    monkeypatch.setattr(restored, "LOOKED_AT", 0.0)
+    for number in (1, 2, 3):
+        assert ask(store, claim(number)) == "new"
+    with store.deciding() as tx:
+        for table in (slots, instances, owners):
+            tx.execute(delete(table).where(table.c.instance_id == claim(3).instance_id))
+    assert ask(store, claim(3, "thief")) == "busy LG5 ledger_is_an_older_copy!"
+    assert ask(store, claim(3, "thief")) == "already_enrolled LG5 operator_mode!"
+
+
+def test_lg5_a_connection_is_looked_at_once_a_second(store: Store) -> None:
+    assert ask(store, claim(1)) == "new"
+    asked: list[str] = []
+    with store.reading() as tx:
+        tx.connection.driver_connection.set_trace_callback(asked.append)  # type: ignore[union-attr]
+    for _ in range(4):
+        ask(store, claim(1))
+    assert sum("owners.instance_id" in one and one.startswith("SELECT") for one in asked) == 1
 
 
 @pytest.mark.parametrize("opened", [False, True])

@@ -18,7 +18,8 @@ from hsm_verifier.ledger.statements import Statement, given
 from hsm_verifier.ledger.store import Store, judge
 from hsm_verifier.witness import Witness
 
-_CHECKED = "hsm_checked"
+_CHECKED = "hsm_checked"  # when a connection was last looked at, by time.monotonic()
+LOOKED_AT = 1.0  # seconds for which that counts
 
 
 class OlderCopy(Exception):
@@ -51,18 +52,20 @@ def lacks(tx: Connection, witness: Witness) -> bool:
 
 @contextlib.contextmanager
 def guard(store: Store, tx: Connection) -> Iterator[None]:
-    """Look once a connection: a database that was replaced under us has broken every older one. Raises OlderCopy.
+    """Look at each new connection, and at an old one each second. Raises OlderCopy.
 
-    A standby that takes over breaks none: a look counts only when the decision it was for has then written.
+    A database that was replaced under us has broken the connections to it; a backup that was written into it, and a
+    standby that takes over, break none. So a look counts only when the decision it was for has then written.
     """
-    newest = None if tx.info.get(_CHECKED) else store.newest
+    began = time.monotonic()
+    newest = None if began - tx.info.get(_CHECKED, float("-inf")) < LOOKED_AT else store.newest
     if newest is not None and lacks(tx, newest):
-        if not _is_judged(tx, time.monotonic() - store.newest_seen):
+        if not _is_judged(tx, began - store.newest_seen):
             raise OlderCopy
         store.when_committed(lambda: store.forget(newest))
     yield
     if newest is not None:
-        tx.info[_CHECKED] = True
+        tx.info[_CHECKED] = began
 
 
 _OPENED = Statement(lambda _: select(meta.c.value, db_now()).where(meta.c.name == "opened"))
