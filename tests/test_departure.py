@@ -1,5 +1,7 @@
 """Joining and leaving: the conf means afterwards what it meant before, and others' entries are as they were."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,3 +84,13 @@ def test_foreign_lines_of_the_same_section_survive_both(lines: list[str]) -> Non
     joined = join(text, desired)
     left = chrystoki.with_changes(joined, departure(joined, desired, before_of(text)))
     assert all(f"   {line}\n" in left for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("spelled", "address"),
+    [("2001:DB8:0:0::10", "2001:db8::10"), ("::FFFF:7F00:B", "::ffff:127.0.0.11"), ("HSM.A", "hsm.a")],
+)
+def test_an_appliance_that_the_site_spells_differently_is_registered_once(spelled: str, address: str) -> None:
+    text = FOREIGN.replace("ServerName00 = other", f"ServerName00 = {spelled}")
+    desired = dataclasses.replace(desired_of(), servers=(dataclasses.replace(THIRD, address=address),))
+    assert [one.name for one in chrystoki.servers(chrystoki.parse(join(text, desired))).values()] == [spelled]

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from hsm_enrol import chrystoki
+from hsm_enrol.addresses import meant_by
 from hsm_enrol.chrystoki import CLIENT, HA, SYNCHRONIZE, TOKENS, Conf, GroupEntry, NotUnderstood
 from hsm_enrol.errors import GroupConflict
 from hsm_enrol.model import Change, Desired, Group, Server
@@ -58,11 +59,11 @@ def server_keys(conf: Conf, wanted: Sequence[Server], former: Sequence[Server]) 
     before: dict[int, ServerRow] = {
         number: (one.name, one.port, one.htl) for number, one in chrystoki.servers(conf).items()
     }
-    names = {one.address.lower() for one in wanted}
-    gone = {one.address.lower() for one in former} - names
-    rows = without(before, [number for number, row in before.items() if row[0].lower() in gone])
+    names = {meant_by(one.address) for one in wanted}
+    gone = {meant_by(one.address) for one in former} - names
+    rows = without(before, [number for number, row in before.items() if meant_by(row[0]) in gone])
     for server in wanted:
-        number = next((n for n, row in rows.items() if row[0].lower() == server.address.lower()), None)
+        number = next((n for n, row in rows.items() if meant_by(row[0]) == meant_by(server.address)), None)
         if number is None:
             rows[_free(rows)] = (server.address, str(server.port), "0")
         else:

@@ -12,6 +12,7 @@ from dataclasses import field
 from functools import partial
 
 from hsm_enrol import chrystoki, deliver
+from hsm_enrol.addresses import meant_by
 from hsm_enrol.errors import ConfStale, KeyLost, NotConverged
 from hsm_enrol.host import credentials, signals, undo
 from hsm_enrol.host.act import Hand
@@ -168,7 +169,7 @@ def shared_keys(site: Site, desired: Desired) -> dict[str, str | None]:
         conf = chrystoki.parse(read_conf(site.conf, site.root).text)
         found = {f"{section}/{key}": chrystoki.get(conf, section, key) for section, key in SHARED}
         if chrystoki.get(conf, chrystoki.CLIENT, "ClientCertFile") != desired.paths.cert:
-            found |= {f"{STANDING}{one.name.lower()}": one.port for one in chrystoki.servers(conf).values()}
+            found |= {f"{STANDING}{meant_by(one.name)}": one.port for one in chrystoki.servers(conf).values()}
         return found
 
 

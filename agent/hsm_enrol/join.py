@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable
 
 from hsm_enrol import chrystoki, luna, plan
+from hsm_enrol.addresses import meant_by
 from hsm_enrol.errors import EnrolError, NoSlots, PinRefused, ToolFailed, ToolTimeout
 from hsm_enrol.host import files, signals
 from hsm_enrol.host.act import Bench, Hand, pin_state
@@ -101,8 +102,8 @@ class Join:
     def _registered(self, address: str) -> bool:
         conf = read_conf(self.site.conf, self.site.root)
         with understood(self.site.conf):
-            names = [one.name.lower() for one in chrystoki.servers(chrystoki.parse(conf.text)).values()]
-        return address.lower() in names
+            names = [meant_by(one.name) for one in chrystoki.servers(chrystoki.parse(conf.text)).values()]
+        return meant_by(address) in names
 
     def _list_partitions(self) -> set[str]:
         self.voice.step("verify", "vtl verify")

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from hsm_enrol import chrystoki
+from hsm_enrol.addresses import meant_by
 from hsm_enrol.ca_file import with_certificates
 from hsm_enrol.chrystoki import CLIENT
 from hsm_enrol.conf_changes import conf_changes, differences, server_keys
@@ -39,7 +40,7 @@ KEY_MODE, LONE_KEY_MODE = 0o640, 0o600  # with luna.group, and without it
 class Former:
     """What an earlier run installed here (by the record); nothing else on the host is ours to remove.
 
-    `standing`: addresses, in small letters, that were registered before the first run came: the site may need them.
+    `standing`: what the addresses mean that were registered before the first run came: the site may need them.
     """
 
     servers: tuple[Server, ...] = ()
@@ -51,8 +52,8 @@ class Former:
 
     def ours(self, wanted: Sequence[Server]) -> tuple[Server, ...]:
         """Give the servers whose entries and certificates are ours: not one of the site's that is not wanted by us."""
-        kept = self.standing - {one.address.lower() for one in wanted}
-        return tuple(one for one in self.servers if one.address.lower() not in kept)
+        kept = self.standing - {meant_by(one.address) for one in wanted}
+        return tuple(one for one in self.servers if meant_by(one.address) not in kept)
 
 
 NOTHING = Former()
@@ -119,13 +120,13 @@ def paths_to_look_at(desired: Desired, former: Former, text: str) -> tuple[str, 
 
 def leftovers(desired: Desired, seen: Seen, former: Former) -> tuple[str, ...]:
     """Give the files of ours that are superseded once the plan is done: the old pair, certificates of gone servers."""
-    kept = {one.address.lower() for one in desired.servers}
+    kept = {meant_by(one.address) for one in desired.servers}
     found = [path for path in (former.cert, former.key) if path and path not in {desired.paths.cert, desired.paths.key}]
     for server in former.ours(desired.servers):
         path = desired.paths.server_cert(server.address)
         there = seen.files.get(path, ABSENT)
         ours = isinstance(there, Present) and der_of(there.content) == der_of(server.certificate)
-        if ours and server.address.lower() not in kept:
+        if ours and meant_by(server.address) not in kept:
             found.append(path)
     return tuple(found)
 
@@ -165,11 +166,11 @@ def _ca_steps(desired: Desired, seen: Seen, former: Former, text: str) -> Iterat
 
 def foreign_certificates(desired: Desired, seen: Seen, text: str, ours: Sequence[Server]) -> frozenset[bytes | None]:
     """Give the DER of the certificates of registered servers that are not ours, as the client keeps them."""
-    names = {one.address.lower() for one in ours}
+    names = {meant_by(one.address) for one in ours}
     foreign = set()
     for one in chrystoki.servers(chrystoki.parse(text)).values():
         kept = seen.files.get(desired.paths.server_cert(one.name), ABSENT)
-        if one.name.lower() not in names and isinstance(kept, Present):
+        if meant_by(one.name) not in names and isinstance(kept, Present):
             foreign.add(der_of(kept.content))
     return frozenset(foreign)
 

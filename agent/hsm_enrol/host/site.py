@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hsm_enrol import chrystoki, luna, plan
+from hsm_enrol.addresses import meant_by
 from hsm_enrol.deliver import delivered_paths
 from hsm_enrol.errors import BadValue, ClientMissing, NotUnderstood
 from hsm_enrol.host.act import Bench, Hand
@@ -183,10 +184,10 @@ class Site:
         text = read_conf(self.conf, self.root).text
         with understood(self.conf):
             conf = chrystoki.parse(text)
-            names = {one.name.lower() for one in chrystoki.servers(conf).values()}
+            names = {meant_by(one.name) for one in chrystoki.servers(conf).values()}
             wait = chrystoki.get(conf, chrystoki.CLIENT, "ReceiveTimeout") or ""
         seconds = min(int(wait) / 1000, LONGEST_RECEIVE) if re.fullmatch("[0-9]{1,9}", wait) else 0.0
-        names |= {one.address.lower() for one in desired.servers}
+        names |= {meant_by(one.address) for one in desired.servers}
         return ALONE + (max(seconds, RECEIVE_TIMEOUT) + BESIDE) * len(names)
 
 
