@@ -28,7 +28,9 @@ def shared(estate: Estate, tmp_path: Path, join: str, name: str) -> PlayedHost:
     text = made.conf.replace("   ReceiveTimeout", server + "   ReceiveTimeout") + GROUP_OF_OTHERS
     made.client.conf.write_text(text)
     for file in (f"{name}Cert.pem", "CAFile.pem"):
-        (made.client.below("cert/server") / file).write_text(first.certificate)
+        path = made.client.below("cert/server") / file
+        path.write_text(first.certificate)
+        path.chmod(0o644)  # as vtl leaves it, whatever the umask is here
     return made
 
 
