@@ -21,9 +21,7 @@ from hsm_verifier.settings import parse_listen
 
 CONNECT_SECONDS = 3.0
 KEPT = 64  # idle connections a host; askers beyond that many open one for themselves
-IDLE = (
-    20.0  # seconds that one may lie unused: a firewall that forgot it meanwhile tells nobody, and an asker would wait
-)
+IDLE = 20.0  # seconds that one may lie unused: a firewall that forgets it tells nobody, and an asker would wait
 MAX_BYTES = 64 * 1024  # of a reply's body
 MAX_HEAD = 16 * 1024  # of everything before it, interim replies too
 HTTPS = 443
