@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, Table, insert, inspect, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -19,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from hsm_verifier.ledger.engines import READING, LedgerError, open_engine, parse_url
 from hsm_verifier.ledger.schema import db_now, meta, metadata
 from hsm_verifier.ledger.shared import Shared
+from hsm_verifier.ledger.writers import Writers
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.witness import Witness
 
@@ -39,9 +39,9 @@ class Store:
         self.engine = open_engine(self.url, password=password, pool=pool)
         self.newest: Witness | None = None
         self.newest_seen = 0.0
-        # SQLite has one writer; queueing here is fair and silent, its own busy handler sleeps and may give up.
-        self._writers: contextlib.AbstractContextManager[Any] = (
-            threading.Lock() if self.engine.dialect.name == "sqlite" else contextlib.nullcontext()
+        # SQLite has one writer; waiting here is fair and silent, its own busy handler sleeps and may give up.
+        self._writers: Writers | contextlib.nullcontext[None] = (
+            Writers(self.url.database or "") if self.engine.dialect.name == "sqlite" else contextlib.nullcontext()
         )
         self._readers = self.engine.execution_options(**{READING: True})
         self._mine = threading.local()  # `shared`: what this thread's decisions have in common, see `together`
@@ -155,6 +155,8 @@ class Store:
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+        if isinstance(self._writers, Writers):
+            self._writers.close()
 
 
 @contextlib.contextmanager
