@@ -31,12 +31,12 @@ def host(tmp_path: Path) -> Iterator[PlayedHost]:
         yield made
 
 
-def replace(host: PlayedHost, script: str) -> None:
-    """Put a script in vtl's place; what it does not answer itself is asked of the true one."""
-    vtl = host.client.below("bin/vtl")
-    vtl.rename(f"{vtl}.true")
-    vtl.write_text(f"#!/bin/sh\n{script}\n")
-    vtl.chmod(0o755)
+def replace(host: PlayedHost, script: str, tool: str = "vtl") -> None:
+    """Put a script in a tool's place; what it does not answer itself is asked of the true one."""
+    there = host.client.below(f"bin/{tool}")
+    there.rename(f"{there}.true")
+    there.write_text(f"#!/bin/sh\n{script}\n")
+    there.chmod(0o755)
 
 
 def status(host: PlayedHost) -> Status:
@@ -46,6 +46,7 @@ def status(host: PlayedHost) -> Status:
 @pytest.mark.parametrize("what", NONSENSE)
 def test_nonsense_of_vtl_is_not_a_dead_group(host: PlayedHost, what: str) -> None:
     replace(host, NONSENSE[what])
+    replace(host, NONSENSE[what], "lunacm")  # which is asked where vtl's own word about groups is an error
     found = status(host)
     assert found.alive is None
     assert found.problems(NOW) == (f"vtl verify failed: {what}",)
