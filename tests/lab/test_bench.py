@@ -135,6 +135,18 @@ def test_requests_comes_without_what_nobody_wants_and_without_a_warning() -> Non
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
 
 
+def test_requests_is_imported_from_few_frames_before_all_that_asks() -> None:
+    program = (
+        "import sys\n"
+        "from hsm_enrol.cli import commands\n"
+        "assert 'requests' not in sys.modules\n"
+        "commands._story()\n"
+        "loaded = list(sys.modules)\n"
+        "assert loaded.index('requests') < loaded.index('hsm_enrol.enrol')\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
 def test_whole_processes_are_measured_with_their_children(tmp_path: Path) -> None:
     busy = (
         "import time; end = time.process_time() + 0.2\nwhile time.process_time() < end: pass\nx = bytearray(40 << 20)"
