@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for _name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
     os.environ.pop(_name, None)
     os.environ.pop(_name.upper(), None)
+# Who runs this in the background, or below nohup, hands down signals that are ignored; tests send them to children.
+for _signal, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, _usual)
 os.environ["HSM_ENROL_NURSERY"] = "1"  # lab/nursery.py
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # boto3 must not ask the link-local address for credentials
 
