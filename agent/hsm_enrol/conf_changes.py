@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from hsm_enrol import chrystoki
-from hsm_enrol.addresses import meant_by
 from hsm_enrol.chrystoki import CLIENT, HA, SYNCHRONIZE, TOKENS, Conf, GroupEntry, NotUnderstood
 from hsm_enrol.errors import GroupConflict
 from hsm_enrol.model import Change, Desired, Group, Server
+from hsm_enrol.wire.addresses import meant_by
 
 Row = TypeVar("Row")
 ServerRow = tuple[str, str | None, str | None]  # name, port, htl

@@ -12,7 +12,6 @@ from dataclasses import field
 from functools import partial
 
 from hsm_enrol import chrystoki, deliver
-from hsm_enrol.addresses import meant_by
 from hsm_enrol.errors import ConfStale, KeyLost, NotConverged
 from hsm_enrol.host import credentials, signals, undo
 from hsm_enrol.host.act import Hand
@@ -32,6 +31,7 @@ from hsm_enrol.proof import Proof, prove
 from hsm_enrol.record import SHARED, STANDING, Record
 from hsm_enrol.shapes import dataclass
 from hsm_enrol.tool_runs import plain
+from hsm_enrol.wire.addresses import meant_by
 from hsm_enrol.witness import Row, look
 
 

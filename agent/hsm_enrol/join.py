@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Callable
 
 from hsm_enrol import chrystoki, luna, plan
-from hsm_enrol.addresses import meant_by
 from hsm_enrol.errors import EnrolError, NoSlots, PinRefused, ToolFailed, ToolTimeout
 from hsm_enrol.host import files, signals
 from hsm_enrol.host.act import Bench, Hand, pin_state
@@ -26,6 +25,7 @@ from hsm_enrol.pin_use import PinUse
 from hsm_enrol.plan import Former
 from hsm_enrol.shapes import dataclass
 from hsm_enrol.tool_runs import fault_of, plain, show_groups
+from hsm_enrol.wire.addresses import meant_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

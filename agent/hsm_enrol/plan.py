@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from hsm_enrol import chrystoki
-from hsm_enrol.addresses import meant_by
 from hsm_enrol.ca_file import with_certificates
 from hsm_enrol.chrystoki import CLIENT
 from hsm_enrol.conf_changes import conf_changes, differences, server_keys
@@ -31,6 +30,7 @@ from hsm_enrol.model import (
     der_of,
 )
 from hsm_enrol.shapes import dataclass
+from hsm_enrol.wire.addresses import meant_by
 
 PUBLIC_MODE = 0o644
 KEY_MODE, LONE_KEY_MODE = 0o640, 0o600  # with luna.group, and without it

@@ -36,6 +36,10 @@ def bundles() -> Iterator[Fault]:
         ("no server", {"servers": []}),
         ("seventeen servers", {"servers": [server | {"address": f"hsm{number}.example"} for number in range(17)]}),
         ("two servers with one address", {"servers": [server, server | {"address": server["address"].upper()}]}),
+        (
+            "one IPv6 address in two spellings",
+            {"servers": [server | {"address": one} for one in ("fd00::1", "FD00:0::1")]},
+        ),
         ("an address that C libraries read as another", servers(address="127.1")),
         ("an address in hexadecimal", servers(address="0x7f000001")),
         ("an address with a blank", servers(address="hsm1 example")),

@@ -110,6 +110,7 @@ REFUSED: list[tuple[Path, Any]] = [
     (("client", "private_key"), "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END X-----\n"),
     (("servers",), [FULL["servers"][0]] * 2),
     (("servers",), [FULL["servers"][0], FULL["servers"][0] | {"address": "HSM1.example"}]),
+    (("servers",), [FULL["servers"][0] | {"address": one} for one in ("fd00::1", "FD00:0::1")]),
     (("servers",), [FULL["servers"][0] | {"address": f"hsm{n}.example"} for n in range(17)]),
     (("servers", 0, "port"), 0),
     (("servers", 0, "port"), 65536),

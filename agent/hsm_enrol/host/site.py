@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hsm_enrol import chrystoki, luna, plan
-from hsm_enrol.addresses import meant_by
 from hsm_enrol.deliver import delivered_paths
 from hsm_enrol.errors import BadValue, ClientMissing, NotUnderstood
 from hsm_enrol.host.act import Bench, Hand
@@ -27,6 +26,7 @@ from hsm_enrol.plan import Former
 from hsm_enrol.record import PATH as RECORD
 from hsm_enrol.settings import LunaSettings, Settings
 from hsm_enrol.shapes import dataclass
+from hsm_enrol.wire.addresses import meant_by
 
 if TYPE_CHECKING:
     from hsm_enrol.host.undo import Journal

@@ -9,6 +9,7 @@ from typing import Any
 
 from hsm_enrol.errors import WireError
 from hsm_enrol.shapes import dataclass
+from hsm_enrol.wire.addresses import meant_by
 from hsm_enrol.wire.assertion import HOST_NAME
 from hsm_enrol.wire.pairs import check_client, check_servers
 from hsm_enrol.wire.strict import Fields, dump_json, parse_json
@@ -128,7 +129,7 @@ class Bundle:
         )
         for one in (client, ha, fields):
             one.nothing_else()
-        if len({one.address.lower() for one in found.servers}) != len(found.servers):
+        if len({meant_by(one.address) for one in found.servers}) != len(found.servers):
             raise WireError("A5", "two servers with one address")
         return found
 
