@@ -70,6 +70,27 @@ def test_a_fault_names_its_line_and_a_way_out(text: str, line: int, what: str, b
 
 
 @pytest.mark.parametrize(
+    "host",
+    ["*", "*.example", "vp 1.example", "vp1.example%", "vp1,vp2", "<vp1>", ".example", "vp..example", "v" * 64],
+)
+def test_a_host_that_there_cannot_be_is_found_here_and_not_after_ten_minutes_of_asking(host: str) -> None:
+    for text in (
+        GOOD.replace("vp1.example", host),
+        GOOD + f"proxy = 'http://{host}:3128'",
+        GOOD + f"[imds]\nendpoint = 'http://{host}'",
+    ):
+        with pytest.raises(BadSettings):
+            read(text)
+
+
+@pytest.mark.parametrize(
+    "host", ["vp1", "vp1.example.", "vp_1.example", "10.0.0.1", "[fd00::1]", "[fe80::1%eth0]", "h\u00fcm.example"]
+)
+def test_names_and_addresses_that_resolvers_take_are_taken(host: str) -> None:
+    assert read(GOOD.replace("vp1.example", host)).verifier.urls[0] == f"https://{host}:8443"
+
+
+@pytest.mark.parametrize(
     ("span", "seconds"), [("90s", 90), ("10min", 600), ("1h 30min", 5400), ("500ms", 0.5), ("1d", 86400), ("2m", 120)]
 )
 def test_time_spans_are_systemds(span: str, seconds: float) -> None:

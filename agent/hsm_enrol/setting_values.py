@@ -85,10 +85,18 @@ def _parts(address: str, scheme: str) -> SplitResult | None:
     """Take an address apart; None when it is none of that scheme, with a host, and a port that there can be."""
     try:
         parts = urlsplit(address)
-        whole = parts.scheme == scheme and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        whole = parts.scheme == scheme and _is_host(parts.hostname or "") and (parts.port is None or parts.port > 0)
     except ValueError:  # of brackets that do not close, and of a port that is no number or too large
         return None
     return parts if whole else None
+
+
+def _is_host(host: str) -> bool:
+    """Tell whether there can be such a host: wider than RFC 1123, as resolvers are (`_`, a last dot, any alphabet)."""
+    if ":" in host:  # it stood in brackets
+        ipaddress.IPv6Address(host)
+        return True
+    return re.fullmatch(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?", host) is not None
 
 
 def as_audience(value: Any) -> str:
