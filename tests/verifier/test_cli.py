@@ -441,3 +441,31 @@ def test_what_no_file_or_argument_should_hold_is_one_line_of_fault(
     found, _, err = run(*words)
     assert (found, err.count("\n")) == (status, 1)
     assert "surrogates" not in err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('audit = "', 'audit = "a\\u0000', "state.audit: must be printable"),
+        ('answer_keys = ["', 'answer_keys = ["a\\u0000', "state.answer_keys: must be printable"),
+        ('listen = "0', 'listen = "\\u0000', "server.listen: must be printable"),
+        ("[aws]", "odd = " + "9" * 5000 + "\n[aws]", "hsm-verifier.toml: "),
+    ],
+    ids=["path", "paths", "address", "number"],
+)
+def test_settings_that_no_system_call_or_parser_takes_are_a_line_and_78(
+    folder: Path, run: Run, old: str, new: str, says: str
+) -> None:
+    settings = folder / "hsm-verifier.toml"
+    settings.write_text(settings.read_text().replace(old, new, 1))
+    for words in (("serve",), ("audit", "tail")):
+        status, _, err = run(*words)
+        assert (status, err.count("\n")) == (78, 1), err
+        assert says in err
+
+
+def test_a_policy_with_a_number_that_no_parser_takes_is_a_line_and_78(folder: Path, run: Run) -> None:
+    (folder / "policy.toml").write_text(f"odd = {'9' * 5000}\n")
+    status, _, err = run("serve")
+    assert (status, err.count("\n")) == (78, 1), err
+    assert "policy.toml" in err

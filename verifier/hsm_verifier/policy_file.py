@@ -25,7 +25,7 @@ def load_policy(path: Path) -> Policy:
         return read_policy(tomllib.loads(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError(f"cannot read {path}: {type(error).__name__}") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # not TOML, or a number of thousands of digits
         raise PolicyError(f"{path}: {error}") from None
 
 

@@ -127,7 +127,7 @@ def load_settings(path: Path) -> Settings:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read {path}: {type(error).__name__}") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # not TOML, or a number of thousands of digits
         raise SettingsError(f"{path}: {error}") from None
     return settings_from_table(table, path)
 

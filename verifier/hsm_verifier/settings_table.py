@@ -45,6 +45,9 @@ def read(kind: type[T], table: dict[str, Any], section: str) -> T:
 
 
 def _typed(value: object, kind: str, where: str) -> object:
+    for text in value if isinstance(value, list) else (value,):
+        if isinstance(text, str) and not text.isprintable():  # NUL above all: no system call takes a path with it
+            raise SettingsError(f"{where}: must be printable")
     match kind, value:
         case "str", str():
             return value
