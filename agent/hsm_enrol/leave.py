@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -206,12 +207,9 @@ def _folders_of_ours(run: Run) -> tuple[str, ...]:
 
 
 def _remove_folder(path: str) -> None:
-    """Remove our state folder with what is left in it; a folder that is not there is fine."""
+    """Remove our state folder with whatever is left in it; a folder that is not there is fine."""
     try:
-        for name in os.listdir(path):
-            if os.path.isfile(f"{path}/{name}"):
-                os.unlink(f"{path}/{name}")
-        os.rmdir(path)
+        shutil.rmtree(path)
     except FileNotFoundError:
         return
     except OSError as error:

@@ -1,5 +1,6 @@
 """Leaving gives the host back; an image that was generalized holds nothing of an instance; others keep theirs."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -172,6 +173,21 @@ def test_generalize_works_twice(host: PlayedHost) -> None:
     nothing_of_ours(host)
     assert host.generalize() is False
     nothing_of_ours(host)
+
+
+def test_generalize_takes_whatever_lies_in_the_state_folder_and_nothing_that_a_link_there_leads_to(
+    joined: PlayedHost,
+) -> None:
+    state = joined.path("/var/lib/hsm-enrol")
+    (state / "kept/before").mkdir(parents=True)
+    (state / "kept/before/owner.key").write_text(joined.instance)
+    os.mkfifo(state / "pipe")
+    (joined.root / "etc/elsewhere").mkdir()
+    (joined.root / "etc/elsewhere/theirs").touch()
+    (state / "link").symlink_to(joined.root / "etc/elsewhere")
+    assert joined.generalize() is True
+    nothing_of_ours(joined)
+    assert (joined.root / "etc/elsewhere/theirs").exists()
 
 
 def test_generalize_without_a_record_finds_pairs_by_their_names(joined: PlayedHost) -> None:
