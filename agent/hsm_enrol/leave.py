@@ -21,7 +21,7 @@ from hsm_enrol.departure import departure
 from hsm_enrol.errors import CannotWrite, ClientMissing, ConfStale, EnrolError, RecordDamaged
 from hsm_enrol.host import files, last_run, signals, state, undo
 from hsm_enrol.host.act import Hand
-from hsm_enrol.host.conf_file import Moved
+from hsm_enrol.host.conf_file import Moved, must_have_one_name
 from hsm_enrol.host.folders import below, errno_name, follow, real_path
 from hsm_enrol.host.lock import Lock
 from hsm_enrol.host.site import LOOKS, Site, understood
@@ -83,7 +83,9 @@ def generalize(run: Run) -> Desired | None:
 def _take_out(run: Run, site: Site, record: Record, installed: Desired) -> None:
     seen = _look(run, site, record, installed)
     ours = dataclasses.replace(installed, servers=record.former.ours(()))
-    _edits(site, record, ours, seen)  # a text that is not understood ends it here, before anything is saved
+    # A text that is not understood ends it here, before anything is saved, and so does a conf that has another name.
+    if any(isinstance(one, EditConf) for one in _edits(site, record, ours, seen)):
+        must_have_one_name(site.conf, site.root)
     gone = _superseded(site, ours, seen)
     left, tell = site.left(seen), run.voice.displaced
     watch, root = site.at_risk(installed, seen), site.root

@@ -10,10 +10,11 @@ from hsm_enrol import deliver
 from hsm_enrol.at_work import Host
 from hsm_enrol.errors import EnrolError
 from hsm_enrol.host import credentials, files
+from hsm_enrol.host.conf_file import must_have_one_name
 from hsm_enrol.host.folders import below
 from hsm_enrol.host.site import understood
 from hsm_enrol.install import Wanted, install, witness
-from hsm_enrol.model import ABSENT, Desired, Found, Present, PutFile, Seen, Step
+from hsm_enrol.model import ABSENT, Desired, EditConf, Found, Present, PutFile, Seen, Step
 from hsm_enrol.pin_memory import no_pin
 from hsm_enrol.record import Record, without_secrets
 
@@ -27,6 +28,8 @@ def mend(host: Host, record: Record, installed: Desired) -> bool:
     desired = host.site.wanted_now(installed)
     seen = host.site.look(desired, host.former)
     steps = host.site.plan(desired, host.former, seen)
+    if any(isinstance(one, EditConf) for one in steps):
+        must_have_one_name(host.site.conf, host.root)
     with understood(host.site.conf):
         given = tuple(deliver.deliveries(desired, seen, host.former))
     lasting = [one for one in given if isinstance(one, PutFile) and not one.path.startswith("/run/")]

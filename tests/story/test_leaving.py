@@ -301,3 +301,20 @@ def test_leaving_a_clone_that_never_enrolled_takes_out_the_images(joined: Played
     assert joined.leave() is True
     others_are_untouched(joined)
     assert not joined.path(RECORD).exists()
+
+
+@pytest.mark.parametrize("what", ["leave", "mend"])
+def test_a_conf_with_a_second_name_is_not_split(joined: PlayedHost, what: str) -> None:
+    change(joined, "HAOnly = 1", "HAOnly = 0")
+    other = joined.root / "etc/other.conf"
+    other.hardlink_to(joined.client.conf)
+    error = joined.fails(lambda: ACTS[what](joined))
+    assert (error.status, error.reason) == (73, "unsafe_file")
+    assert "one of several hard links" in error.fault()
+    assert other.samefile(joined.client.conf)
+
+
+def test_a_conf_with_a_second_name_that_needs_no_change_stops_nothing(joined: PlayedHost) -> None:
+    (joined.root / "etc/other.conf").hardlink_to(joined.client.conf)
+    joined.path(HA_ENV).unlink()
+    assert joined.mend() is True

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import field
 from typing import TYPE_CHECKING
 
-from hsm_enrol.errors import CannotTell, ClientMissing
+from hsm_enrol.errors import CannotTell, ClientMissing, UnsafeFile
 from hsm_enrol.host import files
 from hsm_enrol.host.folders import Trail, below, errno_name, follow, open_folder
 from hsm_enrol.shapes import dataclass
@@ -81,6 +82,16 @@ def rewrite_conf(read: ConfText, text: str, root: str = "") -> None:
     _replace(read, text, root, None)
     for link in reversed(read.trail.links):
         files.put_link(link.path, link.to, root=root)
+
+
+def must_have_one_name(path: str, root: str = "") -> None:
+    """See that an edit reaches whoever reads the conf: under a second name (hard link) it would stay as it is.
+
+    Before a transaction is opened: undoing one splits the two as well. Raises UnsafeFile.
+    """
+    with suppress(OSError):  # said elsewhere, and by more than this
+        if os.stat(follow(below(root, path), root).path).st_nlink > 1:
+            raise UnsafeFile(path=path, what="one of several hard links")
 
 
 def encoded(text: str) -> bytes:
