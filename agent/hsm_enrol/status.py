@@ -37,7 +37,8 @@ class Status:
     """One look at this host. `alive` None: the tools could not be asked; `tools` says why not.
 
     `tools_failed`: they were, and what they said is no answer. `changing`: a run is at work in the middle of its files,
-    so how they differ is not looked at. `clone`: the instance that this is, where the record is another's; else "".
+    so how they differ is not looked at. `asking`: a run waits for its answer; `unanswered`: one was killed at
+    that. `clone`: the instance that this is, where the record is another's; else "".
     """
 
     record: Record | None
@@ -49,6 +50,7 @@ class Status:
     tools_failed: bool = False
     cut_off: bool = False
     asking: bool = False
+    unanswered: bool = False
     changing: bool = False
     clone: str = ""
     faults: tuple[str, ...] = field(default=())
@@ -82,6 +84,11 @@ class Status:
             found += [f"member {one} is down" for one in self.installed.ha.members if one not in self.alive]
         if self.changing:
             found.append("another run is changing this host right now; look again when it has ended")
+        elif self.asking:
+            found.append("another run is asking a verifier right now; look again when it has ended")
+        if self.unanswered and not self.cut_off:
+            again = "enrol" if self.installed is None else "refresh"
+            found.append(f"a run was cut off while it asked a verifier; `hsm-enrol {again}` asks again")
         if self.tools and not self.tools_failed:
             found.append(self.tools)
         if self.record is not None and self.record.receipt_due is not None:
@@ -108,6 +115,9 @@ def read_status(site: Site, *, ask_tools: bool) -> Status:
 def _read_files(site: Site, record: Record | None) -> Status:
     installed = record.installed if record else None
     begun = is_changing(site.root)
+    held = is_held(below(site.root, state.LOCK))
+    asked = state.read_pending(site.root) is not None
+    held = held or is_held(below(site.root, state.LOCK))
     drift, faults = _differences(site, record, installed) if record and installed else ((), ())
     changing = begun or is_changing(site.root)
     return Status(
@@ -116,7 +126,8 @@ def _read_files(site: Site, record: Record | None) -> Status:
         drift=() if changing else drift,
         certificates=_certificates(installed) if installed else (),
         cut_off=undo.is_open(state.STATE, root=site.root) and not changing,
-        asking=state.read_pending(site.root) is not None,
+        asking=asked and held,
+        unanswered=asked and not held,
         changing=changing,
         clone=_other_than(record.instance_id, site.root) if record else "",
         faults=() if changing else faults,

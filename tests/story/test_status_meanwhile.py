@@ -11,12 +11,15 @@ from hsm_enrol.host import state, undo
 from hsm_enrol.host.folders import below
 from hsm_enrol.host.lock import Lock, is_held
 from hsm_enrol.host.site import Site
+from hsm_enrol.record import PATH as RECORD
 from hsm_enrol.status import Status, read_status
 from lab.luna.estate import Estate
 from tests.played_host import PlayedHost
 
 NOW = dt.datetime.now(dt.UTC)
 CHANGING = "another run is changing this host right now; look again when it has ended"
+ASKING = "another run is asking a verifier right now; look again when it has ended"
+UNANSWERED = "a run was cut off while it asked a verifier; `hsm-enrol refresh` asks again"
 CUT_OFF = "a run was cut off; `hsm-enrol enrol` finishes or undoes it"
 
 
@@ -55,6 +58,36 @@ def test_after_it_was_killed(host: PlayedHost) -> None:
     host.path("/var/lib/hsm-enrol/undo").mkdir()
     found = status(host)
     assert (found.problems(NOW), found.warnings(NOW)) == ((CUT_OFF,), ())
+
+
+def note(host: PlayedHost) -> None:
+    state.note_pending(str(host.root), instance_id=host.instance, jti="j", nonce="n", owner="o")
+
+
+def test_while_a_run_asks_and_after_it_was_killed_at_that(host: PlayedHost) -> None:
+    with host.at_work():
+        note(host)
+        assert status(host).warnings(NOW) == (ASKING,)
+    assert status(host).warnings(NOW) == (UNANSWERED,)
+    host.path(RECORD).unlink()
+    assert status(host).warnings(NOW) == (UNANSWERED.replace("refresh", "enrol"),)
+    state.drop_pending(str(host.root))
+    assert status(host).warnings(NOW) == ()
+
+
+def test_a_run_that_ends_while_status_looks_was_not_cut_off(host: PlayedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, run = state.read_pending, host.at_work()
+    run.__enter__()
+    note(host)
+
+    def read_and_end(root: str) -> dict[str, str] | None:
+        found = read(root)
+        state.drop_pending(root)
+        run.__exit__(None, None, None)
+        return found
+
+    monkeypatch.setattr(state, "read_pending", read_and_end)
+    assert status(host).warnings(NOW) == (ASKING,)
 
 
 def test_a_run_that_has_not_begun_to_change_anything_hides_no_drift(host: PlayedHost) -> None:
