@@ -39,3 +39,18 @@ def test_r1_refusals_by_anybody_leave_the_owner_key_and_the_next_run_enrols(worl
     ran = world.agent("enrol", "--reason", "operator")
     assert ran.returncode == 0, ran.stderr
     assert owner.read_bytes() == key
+
+
+def test_a_refusal_and_a_success_that_cannot_be_noted_are_told_all_the_same(world: World, tmp_path: Path) -> None:
+    note = world.root / "run/hsm-enrol/refused.json"
+    note.mkdir(parents=True)  # stands for a /run that was filled while the verifier was asked
+    with BadParty(tmp_path, verifiers_own(world.party.folder), Orders(enrolments=[REFUSALS[0]])) as forger:
+        world.write_settings(urls=(forger.url,), deadline="3s")
+        ran = world.agent("enrol", "--reason", "operator")
+        assert ran.returncode == 77, ran.stderr
+        assert ran.stderr.splitlines()[-1] == "hsm-enrol: next: hsm-enrol re-enrol"
+        assert "warning: " in ran.stderr
+    world.write_settings()
+    ran = world.agent("enrol", "--reason", "operator")
+    assert ran.returncode == 0, ran.stderr
+    assert "warning: " in ran.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hsm_enrol.cli.out import show_json
@@ -59,15 +60,21 @@ def _end(args: Any, voice: Voice, outcome: Any) -> int:
 
 
 def _note_success(root: str, voice: Voice, outcome: Any) -> None:
-    """Keep the run's figures for `status --metrics`; that they cannot be kept is no reason to call it failed."""
+    """Keep the run's figures for `status --metrics`."""
     from hsm_enrol.host import last_run  # noqa: PLC0415
 
     voice.phases.end()
     if outcome.how in last_run.ASKED:
-        try:
-            last_run.note_success(outcome.instance, outcome.how, int(time.time()), voice.phases.seconds, root)
-        except EnrolError as error:
-            voice.warn(error.fault())
+        seconds = voice.phases.seconds
+        _or_warn(voice, partial(last_run.note_success, outcome.instance, outcome.how, int(time.time()), seconds, root))
+
+
+def _or_warn(voice: Voice, note: Callable[[], object]) -> None:
+    """Note what is for later; that it cannot be noted changes nothing of how the run ended."""
+    try:
+        note()
+    except EnrolError as error:
+        voice.warn(error.fault())
 
 
 def _story() -> Any:
@@ -99,9 +106,9 @@ def enrol(args: Any, voice: Voice) -> int:
         outcome = story.enrol(run)
     except EnrolError as error:
         if error.status in backoff.REFUSALS:
-            backoff.note_refusal(args.root, args.config, error)
+            _or_warn(voice, partial(backoff.note_refusal, args.root, args.config, error))
         raise
-    backoff.forget_refusal(args.root)
+    _or_warn(voice, partial(backoff.forget_refusal, args.root))
     return _end(args, voice, outcome)
 
 
