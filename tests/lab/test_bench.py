@@ -135,6 +135,11 @@ def test_requests_comes_without_what_nobody_wants_and_without_a_warning() -> Non
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
 
 
+def test_status_by_hand_needs_no_socket() -> None:
+    program = "import sys\nimport hsm_enrol.cli.status\nassert 'socket' not in sys.modules\n"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
 def test_requests_is_imported_from_few_frames_before_all_that_asks() -> None:
     program = (
         "import sys\n"

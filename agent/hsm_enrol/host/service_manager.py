@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from contextlib import suppress
 from typing import Final
 
@@ -19,6 +18,8 @@ def ask_for_time(seconds: float) -> None:
     where = os.environ.get("NOTIFY_SOCKET", "")
     if not where:
         return
+    import socket  # noqa: PLC0415  a twelfth of what `status` imports
+
     address = "\0" + where[1:] if where.startswith("@") else where
     message = f"EXTEND_TIMEOUT_USEC={int((seconds + MARGIN) * 1e6)}"
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
