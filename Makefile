@@ -119,4 +119,4 @@ pictures: $(READY)
 	@$(PY) -m lab.pictures docs/pictures
 
 clean:
-	rm -rf .venv .lab dist build
+	rm -rf .venv .lab .bench dist build

@@ -82,3 +82,10 @@ def test_the_settings_shown_are_settings() -> None:
     assert {one.document for one in shown} == {README, "docs/man/hsm-enrol.toml.5"}
     for one in shown:
         assert parse(one.text.encode(), one.document).verifier.urls[0] == "https://vp1.example:8443"
+
+
+def test_make_clean_takes_each_folder_that_make_fills() -> None:
+    kept = {line.rstrip("/") for line in text_of(".gitignore").splitlines() if line.endswith("/")}
+    filled = {name for name in kept if "cache" not in name and name not in {"*.egg-info", ".hypothesis"}}
+    (command,) = re.findall(r"^clean:\n\trm -rf (.+)$", text_of("Makefile"), re.MULTILINE)
+    assert set(command.split()) == filled
