@@ -16,7 +16,7 @@ import pytest
 
 from hsm_enrol.wire.bundle import Bundle
 from hsm_verifier.__main__ import main
-from hsm_verifier.openbao import MAX_BYTES
+from hsm_verifier.bounded_session import MAX_BYTES
 from hsm_verifier.openbao import OpenBao as Client
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.service import Service
@@ -244,6 +244,23 @@ def test_a_token_near_its_end_is_got_anew_before_it_is_refused(place: Place) -> 
         kv.names("bundles")
     assert logins() == before + 2
     kv.close()
+
+
+def test_a_kept_connection_is_looked_after_by_the_kernel(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[tuple[int, ...]] = []
+    connect = socket.socket.connect
+
+    def look_and_connect(one: socket.socket, address: Any) -> None:
+        kinds = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        alive = one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        found.append((alive, *(one.getsockopt(socket.IPPROTO_TCP, kind) for kind in kinds)))
+        connect(one, address)
+
+    monkeypatch.setattr(socket.socket, "connect", look_and_connect)
+    kv = Client(place.settings)
+    kv.names("bundles")
+    kv.close()
+    assert found == [(1, 15, 5, 2)]
 
 
 def test_a_token_file_is_read_again_when_an_agent_replaced_it(place: Place, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ go no further than this module.
 from __future__ import annotations
 
 import contextlib
-import io
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,19 +17,14 @@ from typing import Any
 import hvac
 import requests
 from hvac import exceptions as hvac_errors
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
+from hsm_verifier.bounded_session import CONNECT_SECONDS, READ_SECONDS, SOON, TOTAL_SECONDS, BoundedSession
 from hsm_verifier.durable import read_secret
 from hsm_verifier.settings import OpenBaoSettings
 from hsm_verifier.vault import VaultError
 
-CONNECT_SECONDS = 3.0
-READ_SECONDS = 5.0
-TOTAL_SECONDS = 8.0
-MAX_BYTES = 1024 * 1024  # a bundle has at most 96 KiB; a list of 50,000 serials fits
-CONNECTIONS = 32
-SOON, LATE = 5.0, 60.0  # seconds: what ends by itself, and what wants an operator's hand
+LATE = 60.0  # seconds: what wants an operator's hand
 _RENEW = 0.7  # of a token's life
 _UNTIL_REVOKED = 3600.0  # a token without end is got anew all the same, so that a role taken away is noticed
 
@@ -62,7 +56,7 @@ class OpenBao:
         """Connect when asked."""
         self._settings = settings
         self._clock = clock
-        self._session = _Bounded(settings.ca_file, clock)
+        self._session = BoundedSession(settings.ca_file, clock)
         self._lock = threading.Lock()
         self._client: Any = None
         self._fresh_until = 0.0
@@ -170,32 +164,6 @@ class OpenBao:
             allow_redirects=False,
             namespace=self._settings.namespace,
         )
-
-
-class _Bounded(requests.Session):
-    """A session whose answers are read whole, within size and time, before anyone looks at them."""
-
-    def __init__(self, ca_file: str, clock: Callable[[], float]) -> None:
-        super().__init__()
-        self._clock = clock
-        self.trust_env = False  # no proxy variables, no .netrc, no REQUESTS_CA_BUNDLE
-        self.verify = ca_file or True
-        self.headers["Accept-Encoding"] = "identity"
-        self.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
-
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Read at most MAX_BYTES within TOTAL_SECONDS. Raises VaultError, and what requests and urllib3 raise."""
-        deadline = self._clock() + TOTAL_SECONDS
-        with super().send(request, **(options | {"stream": True})) as response:
-            body = bytearray()
-            while chunk := response.raw.read1(65536):
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise VaultError("OpenBao: an answer that is too large")
-                if self._clock() >= deadline:
-                    raise VaultError("OpenBao: no answer in time", again_in=SOON)
-        response.raw = io.BytesIO(bytes(body))
-        return response
 
 
 @contextlib.contextmanager
