@@ -246,6 +246,27 @@ def test_a_token_near_its_end_is_got_anew_before_it_is_refused(place: Place) -> 
     kv.close()
 
 
+def test_a_token_that_cannot_be_renewed_yet_is_used_to_its_end(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    root = place.server.client()
+    root.auth.approle.create_or_update_approle(place.mount, token_policies=[place.mount], token_ttl="100s")
+    clock = [0.0]
+    kv = Client(place.settings, clock=lambda: clock[0])
+    secret, aside = Path(place.settings.secret_id_file), Path(f"{place.settings.secret_id_file}-aside")
+    kv.names("bundles")
+    secret.rename(aside)
+    for clock[0] in (71, 72, 99):
+        kv.names("bundles")
+    (told,) = caplog.messages
+    assert "cannot be read" in told
+    assert "29 s" in told
+    clock[0] = 100
+    with pytest.raises(VaultError, match="cannot be read"):
+        kv.names("bundles")
+    aside.rename(secret)
+    kv.names("bundles")
+    kv.close()
+
+
 def test_a_kept_connection_is_looked_after_by_the_kernel(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[tuple[int, ...]] = []
     connect = socket.socket.connect

@@ -1,13 +1,14 @@
 """Knows how to speak with OpenBao or HashiCorp Vault by hvac: bounded in time and size, blind to the environment.
 
 A token comes from an AppRole, whose secret id is read from a file at each login, or from a file that an agent keeps
-fresh. A token that is refused is got anew once; then the operator is told. hvac's own error texts may quote answers and
-go no further than this module.
+fresh. A token that is refused is got anew once; then the operator is told. One that cannot be got anew before its end
+is used to its end. hvac's own error texts may quote answers and go no further than this module.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from hsm_verifier.vault import VaultError
 LATE = 60.0  # seconds: what wants an operator's hand
 _RENEW = 0.7  # of a token's life
 _UNTIL_REVOKED = 3600.0  # a token without end is got anew all the same, so that a role taken away is noticed
+_log = logging.getLogger("hsm_verifier")
 
 _WORDS: tuple[tuple[type[Exception], str, float], ...] = (
     (hvac_errors.Forbidden, "permission denied; look at the role's policy", LATE),
@@ -59,7 +61,7 @@ class OpenBao:
         self._session = BoundedSession(settings.ca_file, clock)
         self._lock = threading.Lock()
         self._client: Any = None
-        self._fresh_until = 0.0
+        self._fresh_until = self._good_until = 0.0
 
     def read(self, key: str) -> tuple[dict[str, Any], int] | None:
         """Give a secret and its version, None when there is none; an empty one when its newest version was deleted."""
@@ -130,27 +132,42 @@ class OpenBao:
     def _logged_in(self) -> Any:
         with self._lock:
             if self._client is None or self._clock() >= self._fresh_until:
-                token, life = self._log_in()
-                self._client, self._fresh_until = self._with(token), self._clock() + life
+                self._renew(self._clock())
             return self._client
+
+    def _renew(self, now: float) -> None:
+        """Get a token; that there is none raises VaultError only where the one at hand has come to its end."""
+        try:
+            with _in_our_words():
+                token, fresh, good = self._log_in()
+        except VaultError as error:
+            left = self._good_until - now
+            if self._client is None or left <= 0:
+                raise
+            self._fresh_until = now + min(LATE, left)
+            _log.warning("%s: no new token; the one at hand is good for %.0f s", error, left)
+        else:
+            self._client, self._fresh_until, self._good_until = self._with(token), now + fresh, now + good
 
     def _forget(self, client: Any) -> None:
         with self._lock:
             if self._client is client:
                 self._client = None
 
-    def _log_in(self) -> tuple[str, float]:
-        """Give a token, and for how many seconds it is not asked for again."""
+    def _log_in(self) -> tuple[str, float, float]:
+        """Give a token, for how many seconds it is not asked for again, and for how many it is good."""
         settings = self._settings
         if settings.token_file:
-            return _line_of(settings.token_file), TOTAL_SECONDS  # read again and again: an agent replaces it
+            # Read again and again: an agent replaces it.
+            return _line_of(settings.token_file), TOTAL_SECONDS, TOTAL_SECONDS
         answer = self._with("").auth.approle.login(
             role_id=settings.role_id,
             secret_id=_line_of(settings.secret_id_file),
             use_token=False,
             mount_point=settings.auth_mount,
         )
-        return str(answer["auth"]["client_token"]), (answer["auth"]["lease_duration"] or _UNTIL_REVOKED) * _RENEW
+        life = float(answer["auth"]["lease_duration"] or _UNTIL_REVOKED)
+        return str(answer["auth"]["client_token"]), life * _RENEW, life
 
     def _with(self, token: str) -> Any:
         # Every argument is given, also the empty ones: for what is left out hvac looks into the environment.
