@@ -19,6 +19,7 @@ from hsm_verifier.durable import write_file
 from hsm_verifier.ledger import desk
 from hsm_verifier.ledger.fleet import Fleet
 from hsm_verifier.settings import Settings, load_settings
+from hsm_verifier.vault import VaultError
 from lab.fleet import HOSTILE, HOSTILE_ERROR, HOSTILE_NAME, NOW, make_up
 from lab.fleet_bundles import bundle_of
 from lab.operators import Operators, at, running
@@ -602,6 +603,38 @@ def test_the_halted_gate_of_a_pin_that_was_replaced_asks_for_nobody(tmp_path: Pa
         vault.put("batch", corrected, NOW)
         assert "was refused" not in alice.look("/").text.split('class="tiles"')[0]
         assert f"{halted} 0" in alice.look("/metrics").text
+
+
+def test_a_bundle_that_does_not_open_takes_neither_page_nor_metrics_away(tmp_path: Path) -> None:
+    made = new_folder(tmp_path / "vp")
+    store = open_store(made)
+    make_up(made, store, open_vault(made), count=10)
+    store.close()
+    with running(at(made, "127.0.0.1:0")) as operators, Browser(operators) as alice:
+        assert 'hsm_verifier_bundle_broken{group="batch"} 0' in alice.look("/metrics").text
+    newest = max((Path(made.state.bundles) / "batch").glob("*.sealed"))
+    newest.write_bytes(b"x" * 100)
+    with running(at(made, "127.0.0.1:0")) as operators, Browser(operators) as alice:
+        told, page = alice.look("/metrics"), alice.look("/")
+        assert (told.status_code, page.status_code) == (200, 200)
+        assert 'hsm_verifier_bundle_broken{group="batch"} 1' in told.text
+        assert 'hsm_verifier_bundle_broken{group="web"} 0' in told.text
+        assert 'hsm_verifier_bundle_serial{group="web"}' in told.text
+        assert 'hsm_verifier_bundle_serial{group="batch"}' not in told.text
+        first = page.text.split('class="tiles"')[0]
+        assert f"The bundle of group batch cannot be used: bundle batch {newest.stem} does not open" in first
+        assert "published for group batch" not in first
+
+
+def test_a_store_that_is_away_is_no_broken_bundle(
+    alice: Browser, local: Operators, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> object:
+        raise VaultError("OpenBao: unreachable", again_in=5.0)
+
+    monkeypatch.setattr(local.vault, "current", away)
+    reply = alice.look("/metrics")
+    assert (reply.status_code, "cannot be read: OpenBao: unreachable" in reply.text) == (503, True)
 
 
 def test_settings_of_the_page_are_read_from_the_file(settings: Settings) -> None:

@@ -41,6 +41,7 @@ def text_of(party: Party, service: Service) -> str:
         gates=desk.list_gates(party.world.store),
         mode=party.world.store.mode(),
         bundles=bundles,
+        broken=(),
         tls_not_after=NOW + 5,
         began=NOW,
     )

@@ -6,9 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
+from hsm_enrol.errors import WireError
 from hsm_enrol.wire.bundle import Bundle
 from hsm_enrol.wire.certificate import read_certificate, unpem
-from hsm_verifier.vault import Entry
+from hsm_verifier.vault import UNTIL_MENDED, Entry, VaultError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,17 +74,36 @@ class Catalogue:
         self._known: dict[tuple[str, int], Published] = {}
 
     def current(self) -> tuple[Published, ...]:
-        """Give what is handed out now, by group name. Raises VaultError."""
-        found = []
+        """Give what is handed out now, by group name. Raises VaultError as `look`."""
+        return self.look()[0]
+
+    def look(self) -> tuple[tuple[Published, ...], dict[str, str]]:
+        """Give what is handed out now, and group by group what is wrong with those that cannot be.
+
+        Raises VaultError when the store is away.
+        """
+        found, broken = [], {}
         for group in self._bundles.groups():
-            entry = self._bundles.current(group)
-            if entry is None:
-                continue
-            key = (group, entry.serial)
-            if key not in self._known:
-                self._known[key] = publish(group, Bundle.from_bytes(self._bundles.read(group, entry.serial)))
-            found.append(self._known[key])
-        return tuple(found)
+            try:
+                one = self._current(group)
+            except VaultError as error:
+                if error.again_in < UNTIL_MENDED:
+                    raise
+                broken[group] = str(error)
+            except WireError as error:
+                broken[group] = f"{error.what} ({error.rule})"
+            else:
+                found += [one] if one is not None else []
+        return tuple(found), broken
+
+    def _current(self, group: str) -> Published | None:
+        entry = self._bundles.current(group)
+        if entry is None:
+            return None
+        key = (group, entry.serial)
+        if key not in self._known:
+            self._known[key] = publish(group, Bundle.from_bytes(self._bundles.read(group, entry.serial)))
+        return self._known[key]
 
 
 def publish(group: str, bundle: Bundle) -> Published:

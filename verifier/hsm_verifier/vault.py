@@ -29,12 +29,13 @@ from hsm_verifier.ledger.gate import GateKey
 GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _FILE = re.compile(r"([1-9][0-9]{0,15})\.sealed", re.ASCII)
 _NONCE = 12
+UNTIL_MENDED = 60.0  # seconds after which asking again makes sense where an operator has to mend something
 
 
 class VaultError(Exception):
     """A bundle cannot be read or stored. Names group and serial, never content; `again_in` is seconds."""
 
-    def __init__(self, text: str, *, again_in: float = 60.0) -> None:
+    def __init__(self, text: str, *, again_in: float = UNTIL_MENDED) -> None:
         """Say how soon asking again makes sense: a busy store is back sooner than a broken bundle."""
         super().__init__(text)
         self.again_in = again_in

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ def notices(
     bundles: Sequence[Published],
     gates: Sequence[GateLine],
     *,
+    broken: Mapping[str, str],
     mode: str,
     overdue: int,
     lines: Sequence[Told],
@@ -43,7 +44,11 @@ def notices(
     if mode != "open":
         sentence = "Operator mode: newcomers are served only with a grant, until `hsm-verifier ledger mode open`"
         found.append(Notice(weight="bad", sentence=sentence, address="", action=""))
-    published = {one.group for one in bundles}
+    found += [
+        Notice(weight="bad", sentence=f"The bundle of group {group} cannot be used: {why}", address="", action="")
+        for group, why in broken.items()
+    ]
+    published = {*broken, *(one.group for one in bundles)}
     found += [
         Notice(weight="bad", sentence=f"Nothing is published for group {name}", address="", action="")
         for name in office.bundle_names()

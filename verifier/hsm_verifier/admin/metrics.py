@@ -27,6 +27,7 @@ def write(
     gates: tuple[GateLine, ...],
     mode: str,
     bundles: tuple[Published, ...],
+    broken: tuple[str, ...],
     tls_not_after: float | None,
     began: float,
 ) -> str:
@@ -70,6 +71,12 @@ def write(
             [("", {"state": state}, sum(one.state == state for one in gates)) for state in GATES],
         ),
         ("ledger_open", "gauge", "1: newcomers are served; 0: only with a grant.", [("", {}, mode == "open")]),
+        (
+            "bundle_broken",
+            "gauge",
+            "1: the group's current bundle cannot be used, and nobody is served it.",
+            [("", {"group": group}, group in broken) for group in sorted({*broken, *(one.group for one in bundles)})],
+        ),
         (
             "bundle_serial",
             "gauge",

@@ -89,6 +89,11 @@ class Office:
         names = self.bundle_names()
         return tuple(one for one in bundles if one.group in names)
 
+    def missed(self, broken: dict[str, str]) -> dict[str, str]:
+        """Give those broken ones that some group should get."""
+        names = self.bundle_names()
+        return {group: why for group, why in broken.items() if group in names}
+
     def fleet(self, bundles: tuple[Published, ...], now: float) -> Fleet:
         """Give the fleet as it stands against these bundles."""
         return Fleet(self.store, {one.group: one.serial for one in self.handed_out(bundles)}, now)

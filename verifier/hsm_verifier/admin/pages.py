@@ -44,7 +44,8 @@ def sheet_of(asked: Asked, total: int, rows: int) -> Sheet:
 def fleet(office: Office, asked: Asked) -> Page:
     """Show everything on one page: what wants attention, counts, time line, bundles, instances, refusals."""
     now = office.clock()
-    bundles, lines = office.catalogue.current(), office.recent.lines()
+    (bundles, unusable), lines = office.catalogue.look(), office.recent.lines()
+    broken = office.missed(unusable)
     look, names = office.fleet(bundles, now), office.recent.names()
     wanted = _wanted(asked, names)
     sheet = sheet_of(asked, look.count(wanted), ROWS)
@@ -57,14 +58,17 @@ def fleet(office: Office, asked: Asked) -> Page:
     return office.render(
         "fleet.html",
         asked,
-        notices=notices(office, office.handed_out(bundles), gates, mode=mode, overdue=overdue, lines=lines, now=now),
+        notices=notices(
+            office, office.handed_out(bundles), gates, broken=broken, mode=mode, overdue=overdue, lines=lines, now=now
+        ),
         states=look.counts(),
         overdue=overdue,
         refused=refused[:10],
         refused_count=len(refused),
         bundles=bundles,
         handed_out={one.group for one in office.handed_out(bundles)},
-        groups=sorted({*office.bundle_names(), *(one.group for one in bundles)}),
+        groups=sorted({*office.bundle_names(), *unusable, *(one.group for one in bundles)}),
+        unusable=unusable,
         gates={(one.pin_id, one.members): one for one in gates},
         gate_off={name for name, has_gate in office.bundle_names().items() if not has_gate},
         timeline=timeline.draw(look.taken_since(begin), (one.time for one in lines if one.refused), span=span, now=now),
@@ -135,7 +139,8 @@ def decision(office: Office, asked: Asked) -> Page:
 
 def show_metrics(office: Office, _asked: Asked) -> Page:
     """Give Prometheus's text."""
-    bundles = office.handed_out(office.catalogue.current())
+    found, unusable = office.catalogue.look()
+    bundles = office.handed_out(found)
     look = office.fleet(bundles, office.clock())
     text = metrics.write(
         office.counts.now(),
@@ -144,6 +149,7 @@ def show_metrics(office: Office, _asked: Asked) -> Page:
         gates=of_these(bundles, desk.list_gates(office.store)),
         mode=office.store.mode(),
         bundles=bundles,
+        broken=tuple(office.missed(unusable)),
         tls_not_after=office.tls_not_after,
         began=office.began,
     )
