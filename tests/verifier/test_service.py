@@ -18,6 +18,7 @@ from hsm_verifier.policy import Verdict
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.service import TEXTS, Reply, Service
 from hsm_verifier.witness import Witness
+from tests.documents import table
 from tests.verifier.party import INSTANCE, NOW, Asker, Party, differs
 
 SOURCE = "192.0.2.7"
@@ -221,3 +222,14 @@ def test_a_refused_pin_halts_the_gate_with_an_alarm(party: Party, service: Servi
     assert problem(reply).reason == "hold"
     assert desk.resume_gate(party.world.store, "pin-00000001") == 1
     enrol(service, party.asker("i-0fedcba9876543210"), pin=True)
+
+
+def test_a_refusal_costs_the_audit_what_sizing_says(service: Service, party: Party, published: int) -> None:
+    rows = {one["what"]: one for one in table("docs/operating.md", "Sizing", "what", "figure", "what it counts")}
+    row = rows["audit, a request that is refused"]
+    service.enrol(b"nonsense", SOURCE)
+    party.aws.sts_says = Refusal("evidence_invalid", "V8 signature")
+    service.enrol(party.asker().ask(), SOURCE)
+    nonsense, whole = (len(line) for line in (party.folder / "audit.jsonl").read_bytes().splitlines(keepends=True))
+    assert whole == pytest.approx(int(row["figure"].split()[0]), rel=0.1)
+    assert nonsense == pytest.approx(int(row["what it counts"].split()[-3]), rel=0.1)
