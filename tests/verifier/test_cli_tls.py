@@ -71,6 +71,24 @@ def test_it_has_the_names_that_were_there_and_those_that_are_given(folder: Path,
     assert stat.S_IMODE((folder / "tls.pem").stat().st_mode) == 0o644
 
 
+def test_a_certificate_and_settings_that_are_links_stay_so(folder: Path, run: Run, tmp_path: Path) -> None:
+    """As where a site keeps them elsewhere: whoever reads them there gets the new ones too."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for name in ("tls.pem", "hsm-verifier.toml"):
+        (folder / name).rename(kept / name)
+        (folder / name).symlink_to(kept / name)
+    assert run("--host", "new.example")[0] == 0
+    assert main(["answer-key", "rotate", "--config", str(folder / "hsm-verifier.toml")]) == 0
+    assert (folder / "tls.pem").is_symlink()
+    assert (folder / "hsm-verifier.toml").is_symlink()
+    assert (folder / "tls.pem").readlink() == kept / "tls.pem"
+    assert "new.example" in hosts_of(certificate(kept))
+    assert (folder / "hsm-verifier.toml").readlink() == kept / "hsm-verifier.toml"
+    assert "answer-key-2.pem" in (kept / "hsm-verifier.toml").read_text()
+    assert sorted(one.name for one in kept.iterdir()) == ["hsm-verifier.toml", "tls.pem"]
+
+
 def test_a_host_has_one_spelling(folder: Path, run: Run) -> None:
     assert run("--host", "VP.example", "--host", "2001:DB8:0::1", "--host", "2001:db8::1")[0] == 0
     assert hosts_of(certificate(folder)) == ("vp.example", "127.0.0.1", "2001:db8::1")

@@ -16,8 +16,10 @@ _OWNER, _USER, _MASK = 0x01, 0x02, 0x10
 def write_file(path: Path, content: bytes, *, mode: int, replace: bool = False) -> None:
     """Write whole: temporary file in the same folder (O_EXCL, `mode`), fsync, rename, fsync the folder.
 
-    Without `replace` an existing file is an error (FileExistsError), decided by link(2), which never overwrites.
+    Without `replace` an existing file is an error (FileExistsError), decided by link(2), which never overwrites. With
+    it a link stays: what it leads to is replaced, so that all who read the file get the new one.
     """
+    path = Path(os.path.realpath(path)) if replace else path
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
