@@ -8,6 +8,7 @@ until the first missing number would lose a server otherwise.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from hsm_enrol import chrystoki
@@ -108,6 +109,32 @@ def group_keys(conf: Conf, wanted: Group, former_label: str | None) -> dict[tupl
     if former_label and former_label != wanted.label:
         found[SYNCHRONIZE, former_label] = None
     return found
+
+
+def lost_by_the_site(old: str, new: str, ours: Desired) -> int:
+    """Count what the old text says of servers and groups that are not `ours`, and the new one does not.
+
+    Whatever their numbers are: those a tool may give anew. What had no one reading was not said.
+    """
+    mine = {(CLIENT, meant_by(one.address)) for one in ours.servers} | {(TOKENS, ours.ha.label)}
+    after = _told(chrystoki.parse(new))
+    return sum(after.get(what) != value for what, value in _told(chrystoki.parse(old)).items() if what[:2] not in mine)
+
+
+def _told(conf: Conf) -> dict[tuple[str, str, str], object]:
+    """Give what a conf says of each server and group, by section, name and what it is; nothing of an odd section."""
+    found: dict[tuple[str, str, str], object] = {}
+    with suppress(NotUnderstood):
+        for server in chrystoki.servers(conf).values():
+            for what, value in (("name", True), ("port", server.port), ("htl", server.htl)):
+                found[CLIENT, meant_by(server.name), what] = value
+    with suppress(NotUnderstood):
+        for group in chrystoki.groups(conf).values():
+            label = group.label or ""
+            for what, told in (("serial", group.serial), ("members", frozenset(group.members))):
+                found[TOKENS, label, what] = told
+            found[TOKENS, label, "synchronize"] = chrystoki.get(conf, SYNCHRONIZE, label)
+    return {what: value for what, value in found.items() if value is not None}
 
 
 def _shares(group: GroupEntry, wanted: Group) -> bool:

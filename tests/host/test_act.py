@@ -129,6 +129,7 @@ def bench(root: Path, *, stop: Callable[[], bool] = lambda: False) -> Bench:
         stop=stop,
         question=lambda _: None,
         may_change=lambda change, step: change.key.startswith(step.may_change[0][1]),
+        lost=lambda _old, _new: 0,
     )
 
 

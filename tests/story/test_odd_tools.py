@@ -13,6 +13,7 @@ from hsm_enrol.host.site import Site
 from hsm_enrol.status import Status, read_status
 from lab.luna.estate import Estate
 from tests.played_host import PlayedHost
+from tests.story.test_repair import with_others
 
 NOW = dt.datetime.now(dt.UTC)
 NONSENSE = {
@@ -24,11 +25,16 @@ NONSENSE = {
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[PlayedHost]:
-    with Estate() as estate:
-        made = PlayedHost(tmp_path / "host", estate, "6.2", join="config")
-        made.take()
-        yield made
+def estate() -> Iterator[Estate]:
+    with Estate() as running:
+        yield running
+
+
+@pytest.fixture
+def host(tmp_path: Path, estate: Estate) -> PlayedHost:
+    made = PlayedHost(tmp_path / "host", estate, "6.2", join="config")
+    made.take()
+    return made
 
 
 def replace(host: PlayedHost, script: str, tool: str = "vtl") -> None:
@@ -37,6 +43,40 @@ def replace(host: PlayedHost, script: str, tool: str = "vtl") -> None:
     there.rename(f"{there}.true")
     there.write_text(f"#!/bin/sh\n{script}\n")
     there.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("verb", "edit"),
+    [
+        ("addServer", "s/theirs/ours/"),
+        ("addServer", "/ServerPort00/s/1792/1793/"),
+        ("newGroup", "/VirtualToken00/d"),
+        ("addMember", "/VirtualToken00Members/s/99/98/"),
+        ("newGroup", "/others = 1/d"),
+    ],
+)
+def test_a_tool_that_takes_a_row_of_the_sites_own_has_damaged_the_conf(
+    tmp_path: Path, estate: Estate, verb: str, edit: str
+) -> None:
+    host = PlayedHost(tmp_path / "host", estate, "7.3" if verb == "addServer" else "6.2")
+    with_others(host)
+    assert "theirs" in host.conf or verb != "addServer"
+    replace(
+        host, f'"$0".true "$@"; done=$?\ncase "$*" in *{verb}*) sed -i "{edit}" {host.client.conf};; esac\nexit $done'
+    )
+    error = host.fails(host.take)
+    assert (error.status, error.reason) == (69, "tool_damage")
+    assert verb in str(error.facts["command"])
+
+
+def test_a_tool_may_number_the_sites_rows_anew(tmp_path: Path, estate: Estate) -> None:
+    host = PlayedHost(tmp_path / "host", estate, "6.2")
+    with_others(host)
+    renumber = "s/VirtualToken00/VirtualToken07/; s/VirtualToken01/VirtualToken00/"
+    script = f'"$0".true "$@"; done=$?\n[ "$2" = newGroup ] && sed -i \'{renumber}\' {host.client.conf}\nexit $done'
+    replace(host, script)
+    host.take()
+    assert host.meaning["VirtualToken", "VirtualToken07Label"] == "others"
 
 
 def status(host: PlayedHost) -> Status:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 WithChanges = Callable[[str, tuple[Change, ...]], str]
 ChangesBetween = Callable[[str, str], tuple[Change, ...]]
 MayChange = Callable[[Change, RunTool], bool]
+Lost = Callable[[str, str], int]
+"""The conf's text before and after: how many keys of the site's own servers and groups the second one lacks."""
 TOOL_FOLDERS = ("bin", "bin/64")  # of the packages, of the minimal ("tarball") client
 
 
@@ -90,8 +92,8 @@ class Hand:
     def tool(self, step: RunTool, bench: Bench, pin: bytearray | None = None) -> ToolRun:
         """Run one tool, then replay on the conf as it was what the tool changed in it: comments and links survive.
 
-        Raises ToolDamage when it changed a key that the step does not allow, or left no conf that can be understood;
-        Interrupted when a signal came; ClientMissing, ToolFailed as run_tool.
+        Raises ToolDamage when it changed a key that the step does not allow, or the site's own servers and groups, or
+        left no conf that can be understood; Interrupted when a signal came; ClientMissing, ToolFailed as run_tool.
         """
         before = read_conf(self.conf, self.root)
         self.left.found(before.trail.path, before.content)
@@ -111,8 +113,9 @@ class Hand:
             if (after.content, after.trail) != (before.content, before.trail):
                 diff = self.changes_between(before.text, after.text)
                 beyond = [change for change in diff if not bench.may_change(change, step)]
-                if beyond:
-                    raise ToolDamage(tool=step.tool, command=bench.verb(step), path=self.conf, count=len(beyond))
+                count = len(beyond) + bench.lost(before.text, after.text)
+                if count:
+                    raise ToolDamage(tool=step.tool, command=bench.verb(step), path=self.conf, count=count)
                 text = self.with_changes(before.text, diff)
                 self.left.put(before.trail.path, after.content)
                 self.left.put(before.trail.path, encoded(text))
@@ -139,6 +142,7 @@ class Bench:
     stop: Callable[[], bool] = field(repr=False)
     question: Question = field(repr=False)
     may_change: MayChange = field(repr=False)
+    lost: Lost = field(repr=False)
 
     def program(self, tool: str) -> str:
         """Give the path on disk of `vtl` or `lunacm`."""

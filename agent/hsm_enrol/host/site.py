@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hsm_enrol import chrystoki, luna, plan
+from hsm_enrol.conf_changes import lost_by_the_site
 from hsm_enrol.deliver import delivered_paths
 from hsm_enrol.errors import BadValue, ClientMissing, NotUnderstood
 from hsm_enrol.host.act import Bench, Hand
@@ -174,6 +175,7 @@ class Site:
             stop=lambda: False,
             question=luna.question,
             may_change=may_change,
+            lost=partial(lost, self.conf, desired),
         )
 
     def _patience(self, desired: Desired) -> float:
@@ -197,6 +199,12 @@ def may_change(change: Change, step: RunTool) -> bool:
         section == change.section and re.fullmatch(pattern, change.key, re.ASCII)
         for section, pattern in step.may_change
     )
+
+
+def lost(conf: str, ours: Desired, old: str, new: str) -> int:
+    """Count what a tool took of the site's own servers and groups, faults in the operator's words."""
+    with understood(conf):
+        return lost_by_the_site(old, new, ours)
 
 
 def with_changes(conf: str, text: str, changes: tuple[Change, ...]) -> str:
