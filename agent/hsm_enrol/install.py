@@ -7,13 +7,15 @@ proof, the deliveries, and one rename that commits. Whatever fails before that r
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import field
 from functools import partial
 
 from hsm_enrol import chrystoki, deliver
-from hsm_enrol.errors import ConfStale, KeyLost, NotConverged
-from hsm_enrol.host import credentials, signals, undo
+from hsm_enrol.errors import ConfStale, EnrolError, KeyLost, NotConverged
+from hsm_enrol.host import credentials, files, signals, undo
 from hsm_enrol.host.act import Hand
 from hsm_enrol.host.conf_file import Moved, read_conf
 from hsm_enrol.host.folders import below, follow, real_path, with_links
@@ -24,7 +26,7 @@ from hsm_enrol.host.site import LOOKS, Site, understood
 from hsm_enrol.host.state import STATE
 from hsm_enrol.host.voice import Voice
 from hsm_enrol.join import Join
-from hsm_enrol.model import Desired, Need, PutFile, Seen, SetMode, Step, describe
+from hsm_enrol.model import Desired, Need, PutFile, Seen, SetMode, Step, der_of, describe
 from hsm_enrol.pin_use import PinUse
 from hsm_enrol.plan import Former, leftovers
 from hsm_enrol.proof import Proof, prove
@@ -73,14 +75,15 @@ def _install(wanted: Wanted, site: Site, lock: Lock, voice: Voice) -> tuple[Desi
     seen = site.look(desired, former)
     site.plan(desired, former, seen)  # conflicts and odd texts end it here, before anything is saved or changed
     tuple(deliver.deliveries(desired, seen, former))  # those of java.security too
-    before = wanted.before if wanted.before is not None else shared_keys(site, desired)
+    forgotten = pair_without_record(site) if wanted.before is None else ()
+    before = wanted.before if wanted.before is not None else shared_keys(site, desired, forgotten)
     left = site.left(seen)
     with (
         signals.held(),
         undo.begin(
             STATE,
             watch=site.at_risk(desired, seen),
-            drop=_superseded(site, desired, former, seen),
+            drop=_superseded(site, desired, former, seen, forgotten),
             root=site.root,
             by_hand=left.by_hand,
             tell=voice.displaced,
@@ -156,21 +159,45 @@ def _as_proven(desired: Desired, proof: Proof) -> Desired:
     return dataclasses.replace(desired, ha=dataclasses.replace(desired.ha, serial=serial, slot=proof.slot))
 
 
-def _superseded(site: Site, desired: Desired, former: Former, seen: Seen) -> tuple[str, ...]:
-    return tuple(real_path(below(site.root, path), site.root) for path in leftovers(desired, seen, former))
+def _superseded(
+    site: Site, desired: Desired, former: Former, seen: Seen, forgotten: tuple[str, ...]
+) -> tuple[str, ...]:
+    old = [path for path in forgotten if path not in {desired.paths.cert, desired.paths.key}]
+    return tuple(real_path(below(site.root, path), site.root) for path in (*leftovers(desired, seen, former), *old))
 
 
-def shared_keys(site: Site, desired: Desired) -> dict[str, str | None]:
+def shared_keys(site: Site, desired: Desired, forgotten: tuple[str, ...]) -> dict[str, str | None]:
     """Read what the client has of its own before the first installation; `leave` gives it back.
 
-    A conf that names our pair already was ours, and only its record is lost: then no appliance in it is the site's.
+    A conf that names a pair of ours already was ours, and only its record is lost: then no appliance in it is the
+    site's, the pair's folder is what a client begins with in its place, and what we set for groups goes with the last.
     """
     with understood(site.conf):
         conf = chrystoki.parse(read_conf(site.conf, site.root).text)
         found = {f"{section}/{key}": chrystoki.get(conf, section, key) for section, key in SHARED}
-        if chrystoki.get(conf, chrystoki.CLIENT, "ClientCertFile") != desired.paths.cert:
+        if not forgotten and found[f"{chrystoki.CLIENT}/ClientCertFile"] != desired.paths.cert:
             found |= {f"{STANDING}{meant_by(one.name)}": one.port for one in chrystoki.servers(conf).values()}
+            return found
+        folder = desired.paths.cert.rpartition("/")[0] + "/"
+        found |= {f"{chrystoki.CLIENT}/{key}": folder for key in ("ClientCertFile", "ClientPrivKeyFile")}
+        if all(one.label == desired.ha.label for one in chrystoki.groups(conf).values()):
+            found |= {f"{section}/{key}": None for section, key in SHARED if section == chrystoki.HA}
         return found
+
+
+def pair_without_record(site: Site) -> tuple[str, ...]:
+    """Give the pair that the conf names, certificate first, where it is one of ours: named by content (places.py)."""
+    with understood(site.conf):
+        conf = chrystoki.parse(read_conf(site.conf, site.root).text)
+        cert, key = (chrystoki.get(conf, chrystoki.CLIENT, f"Client{kind}File") or "" for kind in ("Cert", "PrivKey"))
+    stem = cert.removesuffix(".pem")
+    if not cert.startswith("/") or key != f"{stem}Key.pem":
+        return ()
+    with suppress(EnrolError):
+        der = der_of(files.read_file(cert, root=site.root) or b"")
+        if der is not None and stem.endswith(f"-{hashlib.sha256(der).hexdigest()[:12]}"):
+            return cert, key
+    return ()
 
 
 def witness(site: Site, desired: Desired, settings_path: str) -> tuple[Row, ...]:

@@ -95,6 +95,30 @@ def test_a_client_that_was_removed_meanwhile_is_no_reason_to_keep_its_key(joined
     assert not joined.path(RECORD).exists()
 
 
+@pytest.mark.parametrize("others", [False, True])
+@pytest.mark.parametrize("renewed", [False, True])
+def test_a_host_whose_record_was_lost_leaves_with_every_pair_of_ours(
+    estate: Estate, tmp_path: Path, *, renewed: bool, others: bool
+) -> None:
+    host = PlayedHost(tmp_path / "host", estate, "7.3", join="config")
+    if others:
+        with_others(host)
+    before = host.files()
+    host.take()
+    host.path(RECORD).write_bytes(b"{")
+    if renewed:
+        estate.renew_client()
+    host.take(estate.bundle(serial=2), damaged=True)
+    assert len(list(host.client.below("cert/client").iterdir())) == 2
+    host.leave()
+    after = host.files()
+    if others:  # who else uses the client may want what we set
+        assert host.meaning[HA, "HAOnly"] == "1"
+        others_are_untouched(host)
+        del before["etc/Chrystoki.conf"], after["etc/Chrystoki.conf"]
+    assert after == before  # a client of version 7 begins with a folder in ClientCertFile
+
+
 ACTS: dict[str, Callable[[PlayedHost], object]] = {
     "leave": lambda host: host.leave(),
     "mend": lambda host: host.mend(),
