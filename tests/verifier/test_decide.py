@@ -232,6 +232,19 @@ def test_v8_a_limit_is_spent_by_proven_askers_only(party: Party, published: int)
     ask(party, party.asker().ask())
 
 
+@pytest.mark.parametrize(("level", "changes"), [("fields", {}), ("iid", {"iid": "A" * 64})])
+def test_v8_who_shows_less_spends_nothing_of_the_limit_of_those_whom_aws_named(
+    party: Party, published: int, level: str, changes: dict[str, object]
+) -> None:
+    party.policy.lowest = level  # another group of that account and region accepts it, this instance's does not
+    for _ in range(6):
+        weak = party.asker().ask(identity_role=None, **changes)
+        assert ways(refused(party, weak)) == ("evidence_missing", f"V10 {level}_below_identity-role")
+    weak = party.asker().ask(identity_role=None, **changes)
+    assert ways(refused(party, weak)) == ("busy", "V8 asks_per_instance")
+    ask(party, party.asker().ask())
+
+
 def test_v9_not_visible_is_not_yet_for_ten_minutes_by_the_databases_clock(party: Party, published: int) -> None:
     party.aws.ec2_says = Refusal("not_visible_yet", "V9 not_found")
     asker = party.asker()

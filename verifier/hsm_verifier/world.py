@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class World:
     """All that decisions need beside the request itself. `clerk` is who decisions ask of `store`, the ledger.
 
-    `clock` is Unix seconds; `asks` limits each instance id.
+    `clock` is Unix seconds; `asks` limits each instance id, at each level of evidence.
     """
 
     audience: str
