@@ -94,10 +94,18 @@ def _jwk() -> Iterator[Fault]:
         ("a private key", good | {"d": good["x"]}),
         ("another curve", good | {"crv": "P-384"}),
         ("a point off the curve", good | {"y": good["x"]}),
+        ("x beyond the prime, of a point on the curve", _beyond_the_prime()),
         ("a short coordinate", good | {"x": good["x"][:-2]}),
         ("no y", {name: value for name, value in good.items() if name != "y"}),
     ):
         yield "jwk", "E6", fault, jwk
+
+
+def _beyond_the_prime() -> Json:
+    """Give a point whose x, 5, is written as what leaves 5 when the prime is taken away."""
+    prime, y = 2**256 - 2**224 + 2**192 + 2**96 - 1, "459243b9aa581806fe913bce99817ade11ca503c64d9a3c533415c083248fbcc"
+    x = (prime + 5).to_bytes(32, "big")
+    return {"crv": "P-256", "kty": "EC", "x": b64u_encode(x), "y": b64u_encode(bytes.fromhex(y))}
 
 
 def _envelope() -> Iterator[Fault]:

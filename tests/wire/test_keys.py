@@ -23,6 +23,9 @@ from tests.wire.samples import OWNER, key_of, pem_of, rsa_key
 
 JWK = PublicJwk.from_key(OWNER.public_key()).as_json()
 PRIME = 0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF
+# A point whose x has a second spelling in 32 bytes.
+FIVE = (5, 0x459243B9AA581806FE913BCE99817ADE11CA503C64D9A3C533415C083248FBCC)
+POINT = {name: b64u_encode(number.to_bytes(32, "big")) for name, number in zip("xy", FIVE, strict=True)}
 
 
 @given(st.integers(1, 2**255))
@@ -49,9 +52,13 @@ BAD: dict[str, Any] = {
     "x is padded": JWK | {"x": JWK["x"] + "="},
     "x has another tail": JWK | {"x": JWK["x"][:-1] + "_"},
     "off the curve": JWK | {"y": JWK["x"]},
-    "x beyond the field": JWK | {"x": b64u_encode((PRIME + 5).to_bytes(32, "big"))},
+    "x beyond the field": JWK | POINT | {"x": b64u_encode((PRIME + FIVE[0]).to_bytes(32, "big"))},
     "the point at infinity": JWK | {"x": b64u_encode(bytes(32)), "y": b64u_encode(bytes(32))},
 }
+
+
+def test_e6_a_point_with_a_small_x_is_a_key_like_any_other() -> None:
+    assert PublicJwk.from_json(JWK | POINT).key().public_numbers().x == FIVE[0]
 
 
 @pytest.mark.parametrize("name", BAD)

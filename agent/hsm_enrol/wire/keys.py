@@ -43,7 +43,8 @@ class PublicJwk:
         fields.word("crv", "P-256")
         jwk = cls(x=fields.text("x", THUMBPRINT), y=fields.text("y", THUMBPRINT))
         fields.nothing_else()
-        jwk.key()  # on the curve; with E1's one spelling of 32 bytes, encoding it again gives the same texts
+        if cls.from_key(jwk.key()) != jwk:  # the library takes a coordinate beyond the prime for what is left of it
+            raise WireError("E6", "jwk")
         return jwk
 
     def key(self) -> ec.EllipticCurvePublicKey:
