@@ -302,6 +302,16 @@ def test_v10_the_groups_own_level_kem_and_demand_for_a_document_hold(party: Part
     ask(party, party.asker().ask(iid="A" * 64))
 
 
+def test_v10_a_document_that_is_demanded_and_cannot_be_verified_here_is_no_fault_of_the_instance(
+    party: Party, published: int
+) -> None:
+    party.policy.web, party.aws.certificate_here = replace(WEB, demand_iid=True), False
+    assert ways(refused(party, party.asker().ask())) == ("evidence_missing", "V10 iid_demanded")
+    refusal = refused(party, party.asker().ask(iid="A" * 64))
+    assert ways(refusal) == ("upstream_busy", "V10 no_certificate_for_region")
+    assert refusal.alarm
+
+
 @pytest.mark.parametrize(("level", "changes"), [("fields", {}), ("iid", {"iid": "A" * 64})])
 def test_evidence_that_does_not_bind_the_key_is_an_alarm_each_time(
     party: Party, published: int, level: str, changes: dict[str, object]

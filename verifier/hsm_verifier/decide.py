@@ -159,7 +159,8 @@ def judge(case: Case, facts: Facts, level: str, world: World, trail: Trail) -> J
         raise Refusal("not_admitted", "V10 no_group", mismatches=words)
     trail.facts["group"] = verdict.group
     group = world.policy.group(verdict.group)
-    check_evidence(group, level, document=case.document is not None)
+    verified = case.document is not None
+    check_evidence(group, level, document=verified, unread=request.iid is not None and not verified)
     if level != "identity-role":
         # The operator accepted evidence that does not bind the asker's key (accept_unbound_evidence).
         trail.proved = True

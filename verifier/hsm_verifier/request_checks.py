@@ -97,10 +97,12 @@ def check_pending_time(document: Document | None, known: Known | None) -> None:
         raise Refusal("evidence_invalid", "V6 document_older_than_stored", alarm=True)
 
 
-def check_evidence(group: Group, level: str, *, document: bool) -> None:
-    """V10: the group's own level, and whether it demands the identity document."""
+def check_evidence(group: Group, level: str, *, document: bool, unread: bool = False) -> None:
+    """V10: the group's own level, and whether it demands the identity document; `unread` is one passed over (V5)."""
     if LEVELS.index(level) < LEVELS.index(group.level):
         raise Refusal("evidence_missing", f"V10 {level}_below_{group.level}")
+    if group.demand_iid and unread:
+        raise Refusal("upstream_busy", "V10 no_certificate_for_region", alarm=True)
     if group.demand_iid and not document:
         raise Refusal("evidence_missing", "V10 iid_demanded")
 
