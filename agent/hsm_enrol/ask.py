@@ -200,18 +200,19 @@ def make_assertion(
 
 
 def answer_keys(settings: Settings) -> tuple[ec.EllipticCurvePublicKey, ...]:
-    """Read the pinned answer keys (A2). Raises SettingsMissing, BadSettings."""
-    found = []
+    """Read the pinned answer keys (A2), one that lies in two files once. Raises SettingsMissing, BadSettings."""
+    found = {}
     for path in settings.verifier.answer_keys:
         data = files.read_file(below(settings.root, path), root=settings.root, limit=4096)
         if data is None:
             raise SettingsMissing(path=path, error="No such file or directory")
         try:
-            found.append(public_from_pem(data))
+            key = public_from_pem(data)
         except WireError:
             better = "copy answer-key.pem as `hsm-verifier init` wrote it"
             raise BadSettings(path=path, line=1, what="not a P-256 public key in PEM", better=better) from None
-    return tuple(found)
+        found[PublicJwk.from_key(key).thumbprint] = key
+    return tuple(found.values())
 
 
 def check_allowed(bundle: Bundle, allowed: Sequence[str]) -> None:

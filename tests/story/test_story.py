@@ -57,6 +57,17 @@ def test_a_booted_instance_becomes_a_member_of_the_slot(world: World) -> None:
     assert (last["result"], last["pin_told"]) == ("installed", "accepted")
 
 
+def test_an_answer_key_that_lies_in_two_pinned_files_is_one_key(world: World) -> None:
+    """At the end of a rotation: answer-key.pem is the new key then, and the new key's own file is still there."""
+    pinned = world.root / "etc/hsm-enrol/answer-key.pem"
+    pinned.with_name("answer-key-2.pem").write_bytes(pinned.read_bytes())
+    text = world.config.read_text()
+    one = 'answer_keys = ["/etc/hsm-enrol/answer-key.pem"]'
+    assert one in text
+    world.config.write_text(text.replace(one, one.replace("]", ', "/etc/hsm-enrol/answer-key-2.pem"]')))
+    enrolled(world)
+
+
 def test_a_second_run_contacts_nobody_and_changes_nothing(world: World) -> None:
     enrolled(world)
     before, lines, seen = world.files(), world.party.audit(), dict(world.imds.seen)
