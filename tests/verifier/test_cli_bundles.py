@@ -296,6 +296,21 @@ def test_an_encrypted_key_is_called_so(run: Run, tmp_path: Path, parts: dict[str
     assert (status, "the key is encrypted" in err) == (65, True)
 
 
+def test_a5_a_bundle_that_no_instance_would_take_for_its_size_is_not_published(
+    run: Run, folder: Path, tmp_path: Path, parts: dict[str, str]
+) -> None:
+    assert run(*words(parts))[0] == 0
+    before = current(folder)
+    wide = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATIONAL_UNIT_NAME, "a" * 64)] * 40)
+    (tmp_path / "wide.pem").write_text(pki.self_signed(wide).certificate_pem)
+    servers = [word for number in range(2, 17) for word in ("--server", f"hsm{number}.example={tmp_path}/wide.pem")]
+    for more in ([], ["--dry-run"]):
+        status, out, err = run(*words(parts), *servers, *more)
+        assert (status, out) == (65, "")
+        assert "not published: bundle is too large (A5)" in err
+    assert current(folder) == before
+
+
 def test_a_member_named_twice_is_a_slip(run: Run, parts: dict[str, str]) -> None:
     status, _, err = run(*words(parts), "--member", "154438865290")
     assert (status, "--member 154438865290 is there twice" in err) == (64, True)

@@ -154,10 +154,7 @@ def open_answer(answer: Answer, request: Assertion, seal_key: SealPrivateKey) ->
         serial=answer.serial,
         thumbprint=request.seal.thumbprint,
     )
-    plaintext = seal_key.open(answer.sealed, info)
-    if len(plaintext) > MAX_BUNDLE:
-        raise WireError("A5", "bundle is too large")
-    bundle = Bundle.from_bytes(plaintext)
+    bundle = Bundle.from_bytes(seal_key.open(answer.sealed, info))
     if bundle.serial != answer.serial:
         raise WireError("A5", "serial is not the answer's")
     return bundle

@@ -107,6 +107,8 @@ class Bundle:
     @classmethod
     def from_bytes(cls, data: bytes) -> Bundle:
         """A5: read schema 1. Raises WireError; no fault holds a part of the bundle."""
+        if len(data) > MAX_BUNDLE:
+            raise WireError("A5", "bundle is too large")
         fields = Fields(parse_json(data), "bundle", "A5")
         fields.integer("schema", least=1, most=1)
         client, ha = fields.fields("client"), fields.fields("ha")
