@@ -198,6 +198,10 @@ def test_o4_an_old_instance_may_rotate_outside_the_window() -> None:
         ({"tags": {"a": 1}}, "tags"),
         ({"release_gate": "yes"}, "release_gate"),
         ({"level": "fields", "accept_unbound_evidence": True, "demand_iid": True}, "demand_iid"),
+        (
+            {"level": "fields", "accept_unbound_evidence": True, "regions": [], "partitions": ["aws"]},
+            "list them, with level fields",
+        ),
     ],
 )
 def test_a_fault_in_the_file_names_its_key(rules: dict[str, Any], what: str) -> None:

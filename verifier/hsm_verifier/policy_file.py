@@ -55,6 +55,9 @@ def _group(name: str, table: Any) -> Group:
         raise PolicyError(f"{where}: begin with a letter or digit, or set bundle: nothing is published under that name")
     if not group.regions and not group.partitions:
         raise PolicyError(f"{where}.regions: list some, or leave it empty and list partitions")
+    if not group.regions and group.level == "fields":
+        # Nothing proves a region there: for each that is made up a client of AWS's API would be made, and kept.
+        raise PolicyError(f"{where}.regions: list them, with level fields anybody may name any")
     for region in group.regions:
         if group.partitions and partition(region) not in group.partitions:
             raise PolicyError(f"{where}.regions: {region} is in partition {partition(region)}, not in those listed")
