@@ -105,6 +105,7 @@ def settle_due(host: Host, *, last: bool = False) -> None:
 
 
 def _send_due(host: Host, record: Record, due: ReceiptDue) -> None:
+    """Send it; that another key has the slot by now is for a person to know. Raises what Courier.tell raises."""
     receipt = Receipt(
         aud=host.audience,
         sub=host.instance,
@@ -118,6 +119,9 @@ def _send_due(host: Host, record: Record, due: ReceiptDue) -> None:
     owner = state.owner_for(host.instance, host.root)
     if host.courier.tell(sign_receipt(receipt, owner.key), seconds=PATIENCE):
         state.write_record(dataclasses.replace(record, receipt_due=None), host.root)
+    else:
+        look = f"`hsm-verifier audit find {host.instance}`"
+        host.run.voice.warn(f"the receipt is still due: the verifier has no slot that this host's key owns; see {look}")
 
 
 def _receipt(host: Host, answer: Answer, *, result: str, pin: str, code: str | None = None) -> Receipt:

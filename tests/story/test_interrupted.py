@@ -68,6 +68,17 @@ def test_a_signal_while_a_receipt_is_told_ends_a_run_that_has_more_to_do(host: P
     assert record.receipt_due is not None
 
 
+def test_a_receipt_for_which_the_verifier_has_no_slot_of_ours_stays_due_with_a_warning(
+    host: PlayedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = host.courier.tell
+    monkeypatch.setattr(host.courier, "tell", lambda one, **how: take(one, **how) and results(host) == ["trying"])
+    assert host.take().how == "joined"
+    assert "the receipt is still due: the verifier has no slot that this host's key owns" in host.said.getvalue()
+    assert host.record is not None
+    assert host.record.receipt_due is not None
+
+
 @pytest.mark.parametrize("command", ["status", "check"])
 def test_who_does_not_want_to_wait_any_longer_has_found_no_bug(world: World, command: str) -> None:
     assert world.agent("enrol").returncode == 0
