@@ -34,9 +34,9 @@ def pin_use(host: Host, owner: Owner, answer: Answer, bundle: Bundle) -> PinUse:
     """Decide what may be done with a bundle's PIN here.
 
     Tried by tools only when it was never tried on this instance, or was accepted; not when the memory of it was lost.
-    Delivered to applications only when it was accepted here, or when the answer is no trial, because then another
-    instance has proved it. Raises PinRefused for one that the HSM refused here: joining beside it would hand every
-    application a bad PIN.
+    Delivered to applications only when it was accepted here, or when the answer is no trial: another instance has
+    proved it, or tools have nothing to try here and no gate was asked (V13). Raises PinRefused for one that the HSM
+    refused here: joining beside it would hand every application a bad PIN.
     """
     memory = host.record.pin if host.record is not None else None
     if bundle.pin is None:

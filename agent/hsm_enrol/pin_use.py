@@ -14,7 +14,7 @@ UNSPENT = "untried"
 class PinUse:
     """The PIN for this run, and what is known of it. `value` None: there is none.
 
-    `usable`: tools may try it here; `deliverable`: proved elsewhere or here before, so applications may have it.
+    `usable`: tools may try it here; `deliverable`: applications may have it.
     `before_try` makes the memory of the try safe on disk (and, on a trial, tells the verifier); `after_try` notes how
     it went. Neither is undone with the rest: a spent try cannot be.
     """
