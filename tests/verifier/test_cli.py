@@ -280,6 +280,7 @@ def test_audit_verify_finds_an_altered_line(folder: Path, run: Run) -> None:
 def test_answer_key_rotation_keeps_two_and_then_one(folder: Path, run: Run) -> None:
     config = folder / "hsm-verifier.toml"
     before = config.read_text()
+    first = PublicJwk.from_key(public_from_pem((folder / "answer-key.pem").read_bytes())).thumbprint
     assert run("answer-key", "rotate", "--finish")[0] == 1
     assert run("answer-key", "rotate")[0] == 0
     keys = load_settings(config).state.answer_keys
@@ -292,6 +293,9 @@ def test_answer_key_rotation_keeps_two_and_then_one(folder: Path, run: Run) -> N
     assert not (folder / "secrets" / "answer-key-1.pem").exists()
     assert (folder / "answer-key.pem").read_bytes() == (folder / "answer-key-2.pub.pem").read_bytes()
     assert config.read_text() == before.replace("answer-key-1", "answer-key-2")
+    lines = [json.loads(line) for line in (folder / "audit.jsonl").read_text().splitlines()]
+    told = {line["event"]: line["kid"] for line in lines if line["event"].startswith("answer_key_")}
+    assert told == {"answer_key_added": PublicJwk.from_key(public).thumbprint, "answer_key_retired": first}
     assert run("answer-key", "rotate")[0] == 0
     assert load_settings(config).state.answer_keys[0].endswith("answer-key-3.pem")
 

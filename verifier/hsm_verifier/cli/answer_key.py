@@ -36,14 +36,14 @@ def run_rotate(args: argparse.Namespace) -> int:
     if args.finish:
         if len(keys) == 1:
             raise CliError("no rotation is under way")
-        key = private_from_pem(read_secret(Path(keys[0])))
+        key, old = (private_from_pem(read_secret(Path(one))) for one in keys)
         # Under this name a new instance gets its pin: by the old one it would be told `unsupported` for ever.
         pin = settings.path.parent / "answer-key.pem"
         write_file(pin, public_to_pem(key.public_key()), mode=0o644, replace=True)
         _name_keys(settings, keys[:1])
         retired = Path(keys[1])
         retired.unlink()
-        note(settings, "answer_key_retired", kid=_kid(key))
+        note(settings, "answer_key_retired", kid=_kid(old))
         print(sentence(f"{retired.name} is gone; restart hsm-verifier, then take the old public key off the instances"))
         return 0
     if len(keys) > 1:
