@@ -1,5 +1,6 @@
 """`hsm-enrol check` on a host of the laboratory where all is well, then with one pain at a time made real."""
 
+import io
 import json
 import os
 import random
@@ -13,17 +14,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import mlkem
 
 from hsm_enrol.__main__ import main as agent
+from hsm_enrol.at_work import Run
 from hsm_enrol.check import check
 from hsm_enrol.checks import client, identity, surroundings, verifiers
 from hsm_enrol.checks.finding import DAY, FAIL, OK, WARN, Finding, of_expiry
-from hsm_enrol.errors import CannotWrite, StsUnknown, VerifierUnreachable
+from hsm_enrol.cli.assertion import show_assertion
+from hsm_enrol.errors import CannotWrite, KemMissing, StsUnknown, VerifierUnreachable
 from hsm_enrol.facts.look import Look
 from hsm_enrol.host import around, peer, state
 from hsm_enrol.host.retry import Deadline
 from hsm_enrol.host.site import Site
 from hsm_enrol.host.state import Owner
+from hsm_enrol.host.voice import Voice
 from hsm_enrol.record import PinMemory, ReceiptDue, Record, desired_from_bundle, without_secrets
 from hsm_enrol.settings import load
 from hsm_enrol.wire.bundle import Bundle, Client, Ha, Server
@@ -445,6 +451,21 @@ def test_p18_state_of_another_instance_is_told(host: Host) -> None:
 def test_a_kem_that_the_machine_lacks_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hsm_enrol.facts.identity.kem_available", lambda _: False)
     assert host.only().reason == "kem_missing"
+
+
+def test_showing_an_assertion_without_its_kem_is_that_fault_too(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(_: bytes) -> mlkem.MLKEM768PrivateKey:
+        raise UnsupportedAlgorithm("no ML-KEM here")
+
+    monkeypatch.setattr(mlkem.MLKEM768PrivateKey, "from_seed_bytes", lacking)
+    run = Run(
+        settings=load(host.settings_path, str(host.root)),
+        settings_path=host.settings_path,
+        reason="operator",
+        voice=Voice(stream=io.StringIO()),
+    )
+    with pytest.raises(KemMissing):
+        show_assertion(run, as_json=False)
 
 
 # --- the verifiers

@@ -8,11 +8,12 @@ import time
 from hsm_enrol.ask import Question, answer_keys, make_assertion
 from hsm_enrol.at_work import Run, open_imds
 from hsm_enrol.cli.out import show, show_json
+from hsm_enrol.errors import KemMissing
 from hsm_enrol.host import state
 from hsm_enrol.host.state import Owner
 from hsm_enrol.wire.keys import generate_key
 from hsm_enrol.wire.messages import Challenge
-from hsm_enrol.wire.seal import SealPrivateKey
+from hsm_enrol.wire.seal import SealPrivateKey, kem_available
 
 NO_NONCE = "not-asked-for-a-nonce--"
 
@@ -20,9 +21,12 @@ NO_NONCE = "not-asked-for-a-nonce--"
 def show_assertion(run: Run, *, as_json: bool) -> int:
     """Print the assertion, bare or as a member of --json's object.
 
-    Nonce and seal key are made up, and so is the owner key where there is none yet.
+    Nonce and seal key are made up, and so is the owner key where there is none yet. Raises KemMissing, and what
+    IMDS and the settings raise.
     """
     settings = run.settings
+    if not kem_available(settings.assertion.kem):
+        raise KemMissing(kem=settings.assertion.kem)
     imds = open_imds(run)
     try:
         identity = imds.fetch_identity()
