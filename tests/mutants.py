@@ -63,8 +63,8 @@ MUTANTS = (
     Mutant(
         "E6",
         f"{WIRE}/keys.py",
-        "        fields.nothing_else()\n        jwk.key()",
-        "        jwk.key()",
+        "        fields.nothing_else()\n        if cls.from_key",
+        "        if cls.from_key",
         "tests/wire/test_keys.py",
     ),
     Mutant(
@@ -77,8 +77,8 @@ MUTANTS = (
     Mutant(
         "V1",
         f"{VP}/limits.py",
-        "if self._arrivals.wait_for(name, factor):",
-        "if False:",
+        " or self._arrivals.wait_for(name, factor):",
+        ":",
         "tests/verifier/test_limits.py",
     ),
     Mutant(
@@ -107,8 +107,8 @@ MUTANTS = (
     Mutant(
         "V7",
         DECIDE,
-        "if known and known.owner == owner and request.have is not None:",
-        "if known and request.have is not None:",
+        "if known and known.owner == owner and request.have is not None",
+        "if known and request.have is not None",
         "tests/verifier/test_decide.py",
     ),
     Mutant(
