@@ -49,6 +49,38 @@ def test_a_replaced_file_keeps_its_attributes_and_acl(tmp_path: Path) -> None:
     assert (target.stat().st_mode & 0o7777, target.stat().st_uid, target.stat().st_gid) == (0o640, 0, 12)
 
 
+# Root as it is in our units: CAP_CHOWN and nothing else, so what a file is given has to be given while it is ours.
+IN_THE_UNIT = ["setpriv", "--bounding-set=-all,+chown", "--inh-caps=-all", sys.executable, "-c"]
+REPLACE_AND_KEEP = """
+import sys
+from hsm_enrol.host import files
+from hsm_enrol.host.keep import keep
+path = sys.argv[1]
+print(keep(path, "").to)
+files.put_file(path, b"new", mode=int(sys.argv[2], 8), uid=1234, gid=1235)
+"""
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o444])
+def test_in_the_units_sandbox_a_file_of_another_owner_keeps_its_looks(tmp_path: Path, mode: int) -> None:
+    target = tmp_path / "siteCert.pem"
+    target.write_bytes(b"old")
+    os.setxattr(target, "user.note", b"kept")
+    os.setxattr(target, "system.posix_acl_access", acl(4))
+    target.chmod(mode)
+    entries = os.getxattr(target, "system.posix_acl_access")
+    os.chown(target, 1234, 1235)
+    argv = [*IN_THE_UNIT, REPLACE_AND_KEEP, str(target), oct(mode)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    for place, content in ((target, b"new"), (Path(done.stdout.strip()), b"old")):
+        assert place.read_bytes() == content
+        status = place.stat()
+        assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (mode, 1234, 1235)
+        assert os.getxattr(place, "user.note") == b"kept"
+        assert os.getxattr(place, "system.posix_acl_access") == entries
+
+
 def test_the_mode_asked_for_wins_over_an_old_acls_mask(tmp_path: Path) -> None:
     target = tmp_path / "key.pem"
     target.write_bytes(b"old")

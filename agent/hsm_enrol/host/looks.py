@@ -32,20 +32,34 @@ class Looks:
 def set_looks(descriptor: int, looks: Looks) -> None:
     """Give an open file its owner, permission bits and attributes; what already fits is not touched.
 
-    The owner first (chown drops set-id bits), the ACL last; as it moves mode bits, they are looked at once more. A file
-    system without attributes, or a policy against them, is no failure.
+    In the units we have no right over the files of others but to give files away: one of ours gets its owner last,
+    another's first. Attributes before the bits, which may be read-only; bits after the ACL, which moves them, and
+    once more after an owner, who drops set-id bits. A file system without attributes, or a policy against them, is no
+    failure.
     """
-    status = os.fstat(descriptor)
-    if (status.st_uid, status.st_gid) != (looks.uid, looks.gid):
-        os.fchown(descriptor, looks.uid, looks.gid)
-    if stat.S_IMODE(status.st_mode) != looks.mode:
-        os.fchmod(descriptor, looks.mode)
+    ours = os.fstat(descriptor).st_uid == os.geteuid()
+    if not ours:
+        _set_owner(descriptor, looks)
     for name in sorted(looks.xattrs, key=lambda name: (name == ACL, name)):
         try:
             os.setxattr(descriptor, name, looks.xattrs[name])
         except OSError as error:
             if error.errno not in _IGNORED:
                 raise
+    _set_mode(descriptor, looks)
+    if ours and _set_owner(descriptor, looks):
+        _set_mode(descriptor, looks)
+
+
+def _set_owner(descriptor: int, looks: Looks) -> bool:
+    status = os.fstat(descriptor)
+    if (status.st_uid, status.st_gid) == (looks.uid, looks.gid):
+        return False
+    os.fchown(descriptor, looks.uid, looks.gid)
+    return True
+
+
+def _set_mode(descriptor: int, looks: Looks) -> None:
     if stat.S_IMODE(os.fstat(descriptor).st_mode) != looks.mode:
         os.fchmod(descriptor, looks.mode)
 
