@@ -117,6 +117,19 @@ def test_metrics_for_node_exporter(world: World) -> None:
     record.write_bytes(whole)
 
 
+def test_metrics_of_a_host_whose_settings_are_broken_say_so(fresh: World) -> None:
+    path = fresh.folder / "hsm-enrol.prom"
+    assert fresh.agent("enrol").returncode == 0
+    whole = fresh.config.read_text()
+    for broken in (lambda: fresh.config.write_text(whole + "nonsense\n"), fresh.config.unlink):
+        assert fresh.agent("status", "--metrics", str(path)).returncode == 0
+        assert "hsm_enrol_healthy 1\n" in path.read_text()
+        broken()
+        assert fresh.agent("status", "--metrics", str(path)).returncode == 78
+        assert "hsm_enrol_healthy 0\n" in path.read_text()
+        fresh.config.write_text(whole)
+
+
 def test_the_hourly_check_leaves_metrics_until_the_host_leaves(fresh: World, tmp_path: Path) -> None:
     """The unit's own command line; what it writes is what a collector of another user reads through a link."""
     unit = (ROOT / "systemd/hsm-enrol-check.service").read_text().splitlines()

@@ -172,8 +172,10 @@ def status(args: Any, _: Voice) -> int:
     """Show what is installed, and what is not as it was."""
     from hsm_enrol.cli.status import show_status  # noqa: PLC0415
 
-    settings = load(args.config, args.root)
-    return show_status(settings, as_json=args.json, ask_tools=not args.offline, metrics=args.metrics)
+    def read() -> Settings:
+        return load(args.config, args.root)
+
+    return show_status(read, as_json=args.json, ask_tools=not args.offline, metrics=args.metrics)
 
 
 def check(args: Any, _: Voice) -> int:

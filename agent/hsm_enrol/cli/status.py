@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 
 from hsm_enrol.cli.metrics import write_metrics
 from hsm_enrol.cli.out import GREEN, RED, YELLOW, paint, show, show_json, wrapped
@@ -17,17 +18,21 @@ HEALTHY, UNHEALTHY = 0, 1
 LONGEST = 2000  # characters of one finding; a path may have 4,096
 
 
-def show_status(settings: Settings, *, as_json: bool, ask_tools: bool, metrics: str = "") -> int:
-    """Print one look at this host, and write it to `metrics` if that is a path; exit 0 healthy, 1 not."""
+def show_status(read: Callable[[], Settings], *, as_json: bool, ask_tools: bool, metrics: str = "") -> int:
+    """Print one look at this host, and write it to `metrics` if that is a path; exit 0 healthy, 1 not.
+
+    `read` gives the settings, or raises why there are none: that is a host that cannot be looked at, too.
+    """
     now = dt.datetime.now(dt.UTC)
     try:
+        settings = read()
         found = read_status(Site.of(settings), ask_tools=ask_tools)
+        last = read_last_run(found.record.instance_id, settings.root) if found.record is not None else None
     except EnrolError:
         if metrics:  # an old file would go on saying healthy
             write_metrics(metrics, None, None, now)
         raise
     if metrics:
-        last = read_last_run(found.record.instance_id, settings.root) if found.record is not None else None
         write_metrics(metrics, found, last, now)
     status = UNHEALTHY if found.problems(now) else HEALTHY
     if as_json:
