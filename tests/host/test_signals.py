@@ -30,3 +30,20 @@ def test_a_signal_that_came_too_late_is_delivered_after_the_work() -> None:
         assert heard == [signal.SIGTERM]
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_that_was_ignored_from_the_start_stays_so() -> None:
+    """As `nohup` starts a program, and a shell its background jobs: whoever hangs up must not end the run."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.raising():
+            signal.pthread_kill(threading.get_ident(), signal.SIGHUP)
+            with signals.held():
+                signal.pthread_kill(threading.get_ident(), signal.SIGHUP)
+                assert signals.pending() is None
+                signals.stop_if_asked()
+            with pytest.raises(Interrupted):
+                signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -17,12 +17,15 @@ HELD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @contextmanager
 def raising() -> Iterator[None]:
-    """Turn those signals into Interrupted in this block: for the time of asking and waiting, when nothing is begun."""
+    """Turn those signals into Interrupted in this block: for the time of asking and waiting, when nothing is begun.
+
+    One that whoever started us had us ignore, as nohup does, stays ignored.
+    """
 
     def stop(number: int, _: FrameType | None) -> None:
         raise Interrupted(signal=signal.Signals(number).name)
 
-    before = {number: signal.signal(number, stop) for number in HELD}
+    before = {number: signal.signal(number, stop) for number in HELD if _counts(number)}
     try:
         yield
     finally:
@@ -51,7 +54,11 @@ def held() -> Iterator[None]:
 def pending() -> str | None:
     """Give the name of a signal that waits to be taken; None when none does."""
     waiting = signal.sigpending()
-    return next((number.name for number in HELD if number in waiting), None)
+    return next((number.name for number in HELD if number in waiting and _counts(number)), None)
+
+
+def _counts(number: signal.Signals) -> bool:
+    return signal.getsignal(number) != signal.SIG_IGN  # while it is blocked, the kernel keeps one that is ignored too
 
 
 def stop_if_asked() -> None:
