@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -168,6 +169,10 @@ def test_a_deleted_copy_is_reported_every_other_entry_is_tried_and_the_journal_s
         assert caught.value.facts == {"count": 1, "path": conf}
         assert Path(other).read_bytes() == b"old other"
         assert os.path.exists(state(root) + "/undo/journal.json")
+    # Nobody can bring that copy back: what to do then is said.
+    assert caught.value.advice().endswith("mend the file by hand and remove /var/lib/hsm-enrol/undo")
+    shutil.rmtree(state(root) + "/undo")
+    assert undo.settle(state(root), root=str(root)).outcome == "nothing"
 
 
 def test_what_a_reboot_emptied_is_not_missed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ class UndoIncomplete(EnrolError):
     reason = "undo_incomplete"
     message_id = "62f5a51ec5bb4313ac9c147a528a8262"
     says = "{count} files could not be put back; first: {path}"
-    hint = "repair the file system, then run `hsm-enrol enrol` again: it finishes the undo before anything else"
+    hint = "repair the file system, then run `hsm-enrol enrol` again: it finishes the undo before anything else; where the copy named .hsm-enrol.* beside that file is gone, mend the file by hand and remove /var/lib/hsm-enrol/undo"
     then = "hsm-enrol enrol"
 
 
