@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,6 +174,22 @@ def test_a_deleted_copy_is_reported_every_other_entry_is_tried_and_the_journal_s
     assert caught.value.advice().endswith("mend the file by hand and remove /var/lib/hsm-enrol/undo")
     shutil.rmtree(state(root) + "/undo")
     assert undo.settle(state(root), root=str(root)).outcome == "nothing"
+
+
+def test_an_unchanged_file_that_cannot_be_replaced_is_as_it_was(root: Path) -> None:
+    """Watched only because a tool might have written it: a certificate of the site's with `chattr +i`."""
+    conf, theirs = f"{root}/etc/conf", f"{root}/etc/theirs"
+    Path(theirs).write_bytes(b"theirs")
+    subprocess.run(["chattr", "+i", theirs], check=True)
+    try:
+        with pytest.raises(PowerCut), undo.begin(state(root), watch=(conf, theirs), root=str(root)):  # noqa: PT012  the block is the test
+            files.put_file(conf, b"ours")
+            raise PowerCut
+        assert not os.path.exists(state(root) + "/undo")
+        assert (Path(conf).read_bytes(), Path(theirs).read_bytes()) == (b"old", b"theirs")
+        assert sorted(os.listdir(root / "etc")) == ["conf", "theirs"]
+    finally:
+        subprocess.run(["chattr", "-i", theirs], check=True)
 
 
 def test_what_a_reboot_emptied_is_not_missed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

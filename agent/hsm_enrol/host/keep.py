@@ -110,7 +110,11 @@ def _bring_back(entry: Entry, folder: int, root: str, by_hand: ByHand, displaced
         aside = _name_aside(folder, name, entry.path, new)
         os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
         displaced.append(os.path.join(os.path.dirname(entry.path), aside))
-    os.rename(saved, name, src_dir_fd=folder, dst_dir_fd=folder)
+    try:
+        os.rename(saved, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:  # immutable, or mounted there: then nobody else has replaced it either, and the copy is swept
+        looks = [files.looks_at(folder, one, entry.path) for one in (saved, name)]
+        return old == new and looks[0] == looks[1]
     return True
 
 
