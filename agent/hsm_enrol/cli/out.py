@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from collections.abc import Mapping
 
@@ -16,9 +17,13 @@ BOLD, RED, GREEN, YELLOW, CYAN = "1", "31", "32", "33", "36"
 
 
 def show(text: str) -> None:
-    """Print lines, all the way. Raises CannotWrite: what a full disk cut off must not pass for the whole."""
+    """Print lines, all the way; what an older locale has no letters for as escapes, as Python does on stderr.
+
+    Raises CannotWrite: what a full disk cut off must not pass for the whole.
+    """
+    letters = sys.stdout.encoding or "utf-8"
     try:
-        print(text, flush=True)
+        print(text.encode(letters, "backslashreplace").decode(letters), flush=True)
     except OSError as error:
         raise CannotWrite(path="/dev/stdout", error=errno_name(error)) from error
 
