@@ -197,6 +197,11 @@ def test_what_both_image_recipes_verify_passes_where_no_manual_can_be_shown(tmp_
         )
         done = run("env", "PATH=/nowhere", shutil.which("systemd-analyze") or "", "verify", *options.split(), unit)
         assert done.returncode == 0, f"{recipe.name}: {done.stderr}"
+        # A sandbox that this systemd knows a part of only is no sound unit.
+        unknown = tmp_path / "unknown/hsm-enrol.service"
+        unknown.parent.mkdir(exist_ok=True)
+        unknown.write_text(unit.read_text().replace("ProtectClock=", "ProtectTime="))
+        assert run("systemd-analyze", "verify", *options.split(), unknown).returncode != 0, recipe.name
 
 
 def test_the_packer_template_is_one_that_packer_takes(tmp_path: Path) -> None:
