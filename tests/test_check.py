@@ -369,6 +369,17 @@ def test_a_place_outside_the_units_sandbox_is_told_until_a_drop_in_opens_it(host
     assert host.worse() == []
 
 
+def test_a_place_in_etc_that_the_unit_takes_out_again_is_told_until_a_drop_in_opens_it(host: Host) -> None:
+    conf = host.path("/etc/Chrystoki.conf")
+    conf.write_text(conf.read_text() + "LunaSA Client = {\n   ServerCAFile = /etc/pki/luna/CAFile.pem;\n}\n")
+    host.path("/etc/pki/luna").mkdir(parents=True)
+    found = host.worse()
+    assert {one.about for one in found} == {"units"}
+    assert all("may not write /etc/pki/luna/" in one.line for one in found)
+    host.write("/etc/systemd/system/hsm-enrol.service.d/luna.conf", "[Service]\nReadWritePaths=-/etc/pki/luna\n")
+    assert host.worse() == []
+
+
 # --- who this is
 
 

@@ -17,10 +17,14 @@ STATE_FOLDERS = ("/var/lib/hsm-enrol", "/run/hsm-enrol")  # the unit's own, by S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Units:
-    """The boot unit as its files show it. `misnamed`: units that name it where the target belongs."""
+    """The boot unit as its files show it. `misnamed`: units that name it where the target belongs.
+
+    `read_only`: what its sandbox takes out of `writable` again.
+    """
 
     enabled: bool
     writable: tuple[str, ...]
+    read_only: tuple[str, ...] = ()
     misnamed: tuple[str, ...]
 
 
@@ -84,8 +88,13 @@ def _units(units: Units | None, destinations: tuple[str, ...]) -> Iterator[Findi
         yield warn("units", f"{name} names {BOOT_UNIT}: it would not be started by a later success", hint)
     allowed = (*units.writable, *STATE_FOLDERS)
     for path in destinations:
-        if not any(path == one or path.startswith(one.rstrip("/") + "/") for one in allowed):
+        if _nearest(path, allowed) <= _nearest(path, units.read_only):
             hint = f"a drop-in with ReadWritePaths= for its folder, as {EXAMPLES}/other-prefix.conf has it"
             yield fail("units", f"{BOOT_UNIT} may not write {path}", hint)
     if units.enabled:
         yield ok("units", f"{BOOT_UNIT} is enabled")
+
+
+def _nearest(path: str, places: Iterable[str]) -> int:
+    """Give the length of the longest of `places` that `path` is in or is; of two, systemd goes by that one."""
+    return max((len(one) for one in places if path == one or path.startswith(one.rstrip("/") + "/")), default=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_BYTES = 512  # more than any ABI's struct timex
 _DEPENDENCY = re.compile(r"(Requires|Requisite|Wants|BindsTo|PartOf|After)\s*=.*\bhsm-enrol\.service\b")
 _WRITABLE = re.compile(r"ReadWritePaths\s*=(.*)")
+_READ_ONLY = re.compile(r"ReadOnlyPaths\s*=(.*)")
 
 
 def look_around(root: str, environ: Mapping[str, str]) -> Surroundings:
@@ -47,12 +48,17 @@ def _units(top: Path) -> Units | None:
         return None
     texts += [_read(drop_in) for folder in UNIT_FOLDERS for drop_in in (top / folder / f"{BOOT_UNIT}.d").glob("*.conf")]
     lines = [line.strip() for text in texts for line in text.splitlines()]
-    writable = [
-        path.lstrip("-+") for line in lines if (found := _WRITABLE.fullmatch(line)) for path in found[1].split()
-    ]
     return Units(
-        enabled=_wanted(top, BOOT_UNIT), writable=tuple(dict.fromkeys(writable)), misnamed=tuple(_misnamed(top))
+        enabled=_wanted(top, BOOT_UNIT),
+        writable=_paths(_WRITABLE, lines),
+        read_only=_paths(_READ_ONLY, lines),
+        misnamed=tuple(_misnamed(top)),
     )
+
+
+def _paths(directive: re.Pattern[str], lines: Iterable[str]) -> tuple[str, ...]:
+    found = [path.lstrip("-+") for line in lines if (match := directive.fullmatch(line)) for path in match[1].split()]
+    return tuple(dict.fromkeys(found))
 
 
 def _wanted(top: Path, name: str) -> bool:
