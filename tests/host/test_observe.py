@@ -92,8 +92,9 @@ def test_without_a_root_the_machine_is_asked() -> None:
 
 def test_folders_still_to_be_made_are_told(root: Path) -> None:
     (root / "etc/dir").symlink_to("/etc")
-    paths = ["/etc/a", "/etc/server/a", "/etc/server/b", "/etc/dir/x", "/opt/x"]
-    assert observe.missing_folders(paths, str(root)) == ("/etc/server", "/opt")
+    paths = ["/etc/a", "/etc/server/a", "/etc/server/b", "/etc/dir/x", "/opt/x", "/opt/luna/cert/x"]
+    found = ("/etc/server", "/opt", "/opt/luna", "/opt/luna/cert")  # each is inside one that is there by then
+    assert observe.missing_folders(paths, str(root)) == found
 
 
 def test_looking_at_an_unsafe_folder_is_allowed_for_nothing_is_written(root: Path) -> None:

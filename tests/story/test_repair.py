@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -213,6 +215,28 @@ def test_a_lost_key_is_said_every_time_and_all_the_rest_is_mended(host: PlayedHo
         assert record.witness == ()  # never "nothing to do"
     host.take(host.estate.bundle(serial=2))
     assert host.mend() is False
+
+
+def test_certificates_that_were_cleared_away_with_their_folders_are_brought_back(host: PlayedHost) -> None:
+    """`rm -r cert`: what only the verifier has is said to be lost, and the next bundle brings it."""
+    host.take()
+    whole = {name: found for name, found in host.files().items() if "/cert/" in name and "theirs" not in name}
+    shutil.rmtree(host.client.below("cert"))
+    change(host, "HAOnly = 1", "HAOnly = 0")
+    subprocess.run(["chattr", "+i", host.client.conf], check=True)
+    try:
+        assert host.fails(host.mend).reason == "cannot_write"
+    finally:
+        subprocess.run(["chattr", "-i", host.client.conf], check=True)
+    assert not host.client.below("cert").exists()  # the folders that were made went with the rest
+    with pytest.raises(KeyLost):
+        host.mend()
+    host.take(host.estate.bundle(serial=2))
+    assert host.mend() is False
+    now = host.files()
+    assert {name: now.get(name) for name in whole if "CAFile" not in name} == {
+        name: found for name, found in whole.items() if "CAFile" not in name
+    }
 
 
 # --- what a newer bundle changes

@@ -13,7 +13,7 @@ from hsm_enrol.host import files, signals
 from hsm_enrol.host.by_hand import Left
 from hsm_enrol.host.conf_file import Moved, encoded, read_conf, rewrite_conf, write_conf
 from hsm_enrol.host.folders import below, real_path
-from hsm_enrol.host.observe import look
+from hsm_enrol.host.observe import look, missing_folders
 from hsm_enrol.host.tools import Question, ToolRun, run_tool
 from hsm_enrol.model import Change, EditConf, Present, PutFile, RunTool, Seen, SetMode, describe
 from hsm_enrol.shapes import dataclass
@@ -68,11 +68,10 @@ class Hand:
                 raise Moved
 
         self._must_cover(step.path, step)
-        real, folder = real_path(below(self.root, step.path), self.root), os.path.dirname(step.path)
-        if not os.path.isdir(os.path.dirname(real)):
+        for folder in missing_folders([step.path], self.root):
             self._must_cover(folder, step)
             files.make_folder(folder, root=self.root)
-        self.left.put(real, step.content)
+        self.left.put(real_path(below(self.root, step.path), self.root), step.content)
         files.put_file(
             step.path,
             step.content,

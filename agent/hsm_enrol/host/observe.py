@@ -92,6 +92,12 @@ def gid_of(group: str, root: str = "") -> int | None:
 
 
 def missing_folders(paths: Collection[str], root: str = "") -> tuple[str, ...]:
-    """Give the folders of `paths` that are still to be made, each inside one that is there."""
-    folders = dict.fromkeys(os.path.dirname(path) for path in paths)
-    return tuple(f for f in folders if not os.path.isdir(os.path.dirname(real_path(below(root, f) + "/any", root))))
+    """Give the folders on the way to `paths` that are still to be made, each behind the one that it is in."""
+    found: list[str] = []
+    for path in paths:
+        lacking, folder = [], os.path.dirname(path)
+        while not os.path.isdir(os.path.dirname(real_path(below(root, folder) + "/any", root))):
+            lacking.append(folder)
+            folder = os.path.dirname(folder)
+        found += reversed(lacking)
+    return tuple(dict.fromkeys(found))
