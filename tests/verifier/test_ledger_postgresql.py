@@ -1,5 +1,7 @@
 """What only PostgreSQL can do to a ledger: a second verifier waits inside ours, the server goes, TLS and passwords."""
 
+import os
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -218,6 +220,19 @@ def test_a_server_that_went_is_busy_and_one_that_came_back_is_used_again() -> No
         assert ask(store, ANOTHER) == "already_enrolled"
         assert store.mode() == "open"  # LG5: a restart is no restore
         store.close()
+
+
+def test_a_server_that_vanishes_while_its_reply_is_awaited_is_given_up_within_seconds(postgres: Postgres) -> None:
+    postgres.create("far_away")
+    store = Store(postgres.tls_url("far_away"), password=postgres.password)
+    with store.reading() as tx, socket.socket(fileno=os.dup(tx.connection.driver_connection.pgconn.socket)) as line:  # type: ignore[union-attr]  # psycopg's
+        assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle, pause, count = (
+            line.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        )
+    store.close()
+    assert idle + pause * count <= 15
 
 
 def reads(store: Store) -> str:

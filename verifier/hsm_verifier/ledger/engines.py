@@ -34,6 +34,8 @@ SESSION = {
 }
 COUNTING = {"preserve_rowcount": True}  # LG1: without it SQLAlchemy forgets an INSERT's row count on PostgreSQL
 DEAD_PEER_MS = 10_000  # a database host that vanished without a word is given up after this time
+# Also by who has said all and waits for a reply: nothing is unacknowledged then, and the kernel asks after two hours.
+ASK_AFTER = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2}
 
 
 class LedgerError(Exception):
@@ -76,6 +78,7 @@ def _postgresql(url: URL, password: str, pool: int) -> Engine:
             "options": " ".join((_options(url), *(f"-c {name}={value}" for name, value in SESSION.items()))).strip(),
             "connect_timeout": PATIENCE,
             "tcp_user_timeout": DEAD_PEER_MS,
+            **ASK_AFTER,
             **({"password": password} if password else {}),
         },
     )
