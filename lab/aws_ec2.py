@@ -49,6 +49,7 @@ class ApiFaults:
     bucket: bool = False  # the published quota is in force
     denied: set[str] = field(default_factory=set)  # actions that end in UnauthorizedOperation / AccessDenied
     fail: int = 0  # so many calls end in 500
+    no_xml: int = 0  # so many calls end in what stands before AWS's servers when these are gone: 503 and plain words
 
 
 class Api(ThreadingHTTPServer):
@@ -113,6 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.faults.fail > 0:
             self.server.faults.fail -= 1
             self._error(500, "InternalError", ec2=ec2)
+        elif self.server.faults.no_xml > 0:
+            self.server.faults.no_xml -= 1
+            self._send(503, "Service Unavailable", declaration="")
         elif not self.server.take_token():
             self._error(503, "RequestLimitExceeded" if ec2 else "Throttling", ec2=ec2)
         elif action in self.server.faults.denied:
@@ -170,8 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = f"{error}<RequestId>lab</RequestId>"
             self._send(status, f'<ErrorResponse xmlns="{IAM_NAMESPACE}">{body}</ErrorResponse>')
 
-    def _send(self, status: int, xml: str) -> None:
-        body = f'<?xml version="1.0" encoding="UTF-8"?>\n{xml}'.encode()
+    def _send(self, status: int, xml: str, *, declaration: str = '<?xml version="1.0" encoding="UTF-8"?>\n') -> None:
+        body = f"{declaration}{xml}".encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/xml;charset=UTF-8")
         self.send_header("Content-Length", str(len(body)))

@@ -102,6 +102,7 @@ def test_a_profile_that_iam_does_not_know_has_no_role(aws: Aws) -> None:
         ({"throttle": 99}, "V9 throttled", False),
         ({"denied": {"DescribeInstances"}}, "V9 not_authorised", True),
         ({"fail": 99}, "V9 aws_error", True),
+        ({"no_xml": 99}, "V9 aws_error", True),
     ],
 )
 def test_p13_each_way_of_not_knowing_has_its_own_word(

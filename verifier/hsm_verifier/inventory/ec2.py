@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from hsm_enrol.wire.assertion import Assertion
 from hsm_verifier.aside import Aside, in_place
@@ -74,7 +75,7 @@ class Ec2Inventory:
             return replace(facts, role=self._roles.role_of(place, facts.profile_arn, request.instance.role))
         except Paused as paused:
             raise Refusal("upstream_busy", "V9 throttled", retry_after=max(1.0, paused.seconds)) from None
-        except (ClientError, BotoCoreError, TimeoutError) as error:
+        except (ClientError, BotoCoreError, ResponseParserError, TimeoutError) as error:
             raise refusal_of(error) from None
 
     def _batches(self, place: Place) -> Batches[str, Facts]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from hsm_verifier.refusal import Refusal
 
@@ -39,7 +40,7 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def refusal_of(error: ClientError | BotoCoreError | TimeoutError) -> Refusal:
+def refusal_of(error: ClientError | BotoCoreError | ResponseParserError | TimeoutError) -> Refusal:
     """Keep the ways of not knowing apart; what only an operator can mend is an alarm."""
     if isinstance(error, ClientError):
         code = code_of(error)
@@ -53,6 +54,8 @@ def refusal_of(error: ClientError | BotoCoreError | TimeoutError) -> Refusal:
             return Refusal("upstream_busy", "V9 wrong_region", alarm=True)
         if code == "InvalidInstanceID.NotFound":
             return Refusal("not_visible_yet", "V9 not_found")
+        return Refusal("upstream_busy", "V9 aws_error", alarm=True)
+    if isinstance(error, ResponseParserError):  # not AWS's servers, but what stands before them: 503 and plain words
         return Refusal("upstream_busy", "V9 aws_error", alarm=True)
     if isinstance(error, _OUR_CREDENTIALS):
         return Refusal("upstream_busy", "V9 own_credentials", alarm=True)
