@@ -554,6 +554,30 @@ def test_when_the_ledger_cannot_be_read_the_page_says_so_without_a_stack(
     assert "Traceback" not in reply.text
 
 
+@pytest.mark.parametrize(
+    ("away", "told"),
+    [
+        ("hsm_verifier.ledger.store.Store.reading", {"bundle_serial"}),
+        ("hsm_verifier.vault.Vault.serials", {"ledger_open", "slots_overdue"}),
+    ],
+)
+def test_while_ledger_or_bundles_are_away_metrics_tell_the_rest_and_above_all_alarms(
+    alice: Browser, monkeypatch: pytest.MonkeyPatch, away: str, told: set[str]
+) -> None:
+    def broken(*_: object) -> object:
+        raise OSError("CANARY")
+
+    whole = {line.split(" ")[0].split("{")[0] for line in alice.look("/metrics").text.splitlines() if line[0] != "#"}
+    monkeypatch.setattr(away, broken)
+    reply = alice.look("/metrics")
+    assert reply.status_code == 200
+    left = {line.split(" ")[0].split("{")[0] for line in reply.text.splitlines() if line[0] != "#"}
+    names = {"bundle_serial", "gates", "ledger_open", "slots", "slots_overdue"}
+    assert {name for name in names if f"hsm_verifier_{name}" in left} == told
+    assert {f"hsm_verifier_{name}" for name in names} < whole
+    assert "hsm_verifier_audit_alarms_total" in left
+
+
 def test_what_wants_attention_is_said_first(alice: Browser, local: Operators) -> None:
     local.store.set_mode("operator")
     text = alice.look("/").text

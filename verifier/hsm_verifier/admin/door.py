@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,7 +29,6 @@ from hsm_verifier.admin.office import ADDRESSES, STATIC, Office
 from hsm_verifier.admin.who import Papers, Porter
 from hsm_verifier.ledger.store import LedgerError
 from hsm_verifier.limits import Buckets
-from hsm_verifier.refusal import Refusal
 from hsm_verifier.vault import VaultError
 
 if TYPE_CHECKING:
@@ -220,7 +218,7 @@ class Door:
                 return work()
             except NotShown as fault:
                 return _fault(self._office, asked, fault.status, fault.sentence)
-            except (LedgerError, VaultError, Refusal, SQLAlchemyError, OSError) as error:
+            except pages.UNREADABLE as error:
                 _log.warning("admin page: %s", type(error).__name__)
                 what = str(error) if isinstance(error, (LedgerError, VaultError)) else type(error).__name__
                 return _fault(self._office, asked, 503, f"Ledger, bundles or audit cannot be read: {what}")

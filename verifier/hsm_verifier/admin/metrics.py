@@ -22,16 +22,16 @@ Sample = tuple[str, dict[str, str], float]  # suffix of the name, labels, value
 def write(
     counted: Counted,
     *,
-    states: dict[str, int],
-    overdue: int,
-    gates: tuple[GateLine, ...],
-    mode: str,
+    states: dict[str, int] | None,
+    overdue: int | None,
+    gates: tuple[GateLine, ...] | None,
+    mode: str | None,
     bundles: tuple[Published, ...],
     broken: tuple[str, ...],
     tls_not_after: float | None,
     began: float,
 ) -> str:
-    """Give the whole page; times are Unix seconds."""
+    """Give the whole page; times are Unix seconds. What is None is not known, and has no sample."""
     families: list[tuple[str, str, str, Iterable[Sample]]] = [
         ("build_info", "gauge", "Which program answers.", [("", {"version": __version__}, 1)]),
         ("start_time_seconds", "gauge", "When this process began to serve.", [("", {}, began)]),
@@ -61,16 +61,28 @@ def write(
             "slots",
             "gauge",
             "Instances by the state of their newest slot; FREE: a newer bundle waits for them.",
-            [("", {"state": state}, count) for state, count in states.items()],
+            [("", {"state": state}, count) for state, count in (states or {}).items()],
         ),
-        ("slots_overdue", "gauge", "TAKEN for more than 7 days without a word.", [("", {}, overdue)]),
+        (
+            "slots_overdue",
+            "gauge",
+            "TAKEN for more than 7 days without a word.",
+            [] if overdue is None else [("", {}, overdue)],
+        ),
         (
             "gates",
             "gauge",
             "Release gates of the PINs handed out, by state; HALTED waits for an operator.",
-            [("", {"state": state}, sum(one.state == state for one in gates)) for state in GATES],
+            []
+            if gates is None
+            else [("", {"state": state}, sum(one.state == state for one in gates)) for state in GATES],
         ),
-        ("ledger_open", "gauge", "1: newcomers are served; 0: only with a grant.", [("", {}, mode == "open")]),
+        (
+            "ledger_open",
+            "gauge",
+            "1: newcomers are served; 0: only with a grant.",
+            [] if mode is None else [("", {}, mode == "open")],
+        ),
         (
             "bundle_broken",
             "gauge",

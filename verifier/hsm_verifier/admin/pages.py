@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from hsm_enrol.wire.assertion import INSTANCE_ID
 from hsm_verifier.admin import metrics, timeline
@@ -15,11 +19,17 @@ from hsm_verifier.admin.office import Office
 from hsm_verifier.admin.recent import Told, matching
 from hsm_verifier.ledger import desk
 from hsm_verifier.ledger.fleet import STATES, Line, Wanted
+from hsm_verifier.ledger.store import LedgerError
+from hsm_verifier.refusal import Refusal
+from hsm_verifier.vault import VaultError
 
 ROWS = 50  # instances a page
 DECISIONS = 100  # audit lines a page
 NAMED = 500  # ids that a search by host name may add
 DAY = 86400.0
+UNREADABLE = (LedgerError, VaultError, Refusal, SQLAlchemyError, OSError)  # ledger, bundles or audit are away
+_log = logging.getLogger("hsm_verifier")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,22 +148,32 @@ def decision(office: Office, asked: Asked) -> Page:
 
 
 def show_metrics(office: Office, _asked: Asked) -> Page:
-    """Give Prometheus's text."""
-    found, unusable = office.catalogue.look()
-    bundles = office.handed_out(found)
-    look = office.fleet(bundles, office.clock())
+    """Give Prometheus's text. Where ledger or bundles are away it goes without, so that alarms are heard then."""
+    stored = _if_readable(office.catalogue.look)
+    bundles = None if stored is None else office.handed_out(stored[0])
+    look = office.fleet(bundles or (), office.clock())
+    ledger = _if_readable(lambda: (look.counts(), look.overdue(), desk.list_gates(office.store), office.store.mode()))
+    states, overdue, gates, mode = ledger or (None, None, None, None)
     text = metrics.write(
         office.counts.now(),
-        states=look.counts(),
-        overdue=look.overdue(),
-        gates=of_these(bundles, desk.list_gates(office.store)),
-        mode=office.store.mode(),
-        bundles=bundles,
-        broken=tuple(office.missed(unusable)),
+        states=None if bundles is None else states,  # FREE is who has not the newest bundle
+        overdue=overdue,
+        gates=None if bundles is None or gates is None else of_these(bundles, gates),
+        mode=mode,
+        bundles=bundles or (),
+        broken=() if stored is None else tuple(office.missed(stored[1])),
         tls_not_after=office.tls_not_after,
         began=office.began,
     )
     return Page(body=text, kind=metrics.CONTENT_TYPE)
+
+
+def _if_readable(work: Callable[[], T]) -> T | None:
+    try:
+        return work()
+    except UNREADABLE as error:
+        _log.warning("metrics: %s", type(error).__name__)
+        return None
 
 
 def instance_id(asked: Asked) -> str:
