@@ -73,6 +73,15 @@ def test_tail_tells_a_decision_in_one_line(run: Run, audit: Audit) -> None:
     assert [json.loads(line)["event"] for line in raw] == ["enrolment", "enrolment", "grant"]
 
 
+def test_tail_reads_no_more_of_years_of_audit_than_it_shows(run: Run, folder: Path) -> None:
+    with (folder / "audit.jsonl").open("wb") as file:
+        file.truncate(2**38)
+        file.seek(2**38)
+        file.write(b"\n")
+        file.writelines(b'{"event":"enrolment","n":%d}\n' % number for number in range(5))
+    assert [json.loads(line)["n"] for line in run("audit", "tail", "-n", "3", "--json")[1].splitlines()] == [2, 3, 4]
+
+
 def test_a_hostile_name_or_a_line_that_is_none_of_ours_does_nothing_to_the_terminal(
     run: Run, folder: Path, audit: Audit
 ) -> None:
