@@ -20,6 +20,7 @@ from hsm_verifier.chain import verify
 from hsm_verifier.cli.common import open_store, open_vault
 from hsm_verifier.cli.grant import parse_span
 from hsm_verifier.cli.serve import guard_restore, make_world
+from hsm_verifier.ledger.desk import open_grants
 from hsm_verifier.ledger.take import Taken, take
 from hsm_verifier.refusal import Refusal
 from hsm_verifier.settings import load_settings
@@ -231,6 +232,17 @@ def test_a_grant_tells_of_others_that_are_open_and_all_can_be_withdrawn(folder: 
     events = [json.loads(line) for line in run("audit", "tail", "--json")[1].splitlines()]
     assert [one["event"] for one in events] == ["init", "grant", "grant", "grant", "grant_withdrawn"]
     assert (events[-1]["why"], events[-1]["grants"], events[-1]["instance"]) == ("wrong host", 2, INSTANCE)
+
+
+def test_an_act_that_the_audit_does_not_take_is_told_as_done(folder: Path, run: Run) -> None:
+    (folder / "audit.jsonl").unlink()
+    (folder / "audit.jsonl").mkdir()
+    status, out, err = run("grant", INSTANCE, "--reason", "new disk")
+    assert (status, out) == (74, "")
+    assert "grant was done, but the audit could not be written (Is a directory)" in err
+    store = open_store(load_settings(folder / "hsm-verifier.toml"))
+    assert open_grants(store, INSTANCE) == 1
+    store.close()
 
 
 def test_of_an_instance_that_was_never_served_a_grant_can_be_withdrawn(run: Run) -> None:

@@ -100,8 +100,12 @@ def open_vault(settings: Settings, aside: Aside = in_place) -> Bundles:
 
 
 def note(settings: Settings, event: str, **facts: Fact) -> None:
-    """Write an operator's act into the audit, with who did it."""
-    Audit(Path(settings.state.audit)).write(event, time.time(), by=operator(), **facts)
+    """Write an operator's act into the audit, with who did it. Raises CliError, which says that it was done."""
+    try:
+        Audit(Path(settings.state.audit)).write(event, time.time(), by=operator(), **facts)
+    except OSError as error:
+        words = f"{event} was done, but the audit could not be written ({error.strerror or error})"
+        raise CliError(f"{words}; tell whoever keeps it", 74) from None
 
 
 def operator() -> str:
