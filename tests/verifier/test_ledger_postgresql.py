@@ -22,6 +22,7 @@ from hsm_verifier.refusal import Refusal
 from lab.postgres import Postgres
 from tests.verifier.claims import GATE, claim
 from tests.verifier.party import AUDIENCE, NONCE_KEY
+from tests.verifier.test_gate import report
 
 only_postgresql = pytest.mark.parametrize("store", ["postgresql"], indirect=True)
 CLAIM = claim(1)
@@ -81,6 +82,29 @@ def test_the_same_key_that_waits_for_itself_is_served_again(store: Store, other:
 def test_v13_who_waits_for_the_trial_is_held(store: Store, other: Store) -> None:
     second = replace(ANOTHER, instance_id="i-0fedcba9876543210", gate=GATE)
     assert overlap(store, other, replace(CLAIM, gate=GATE), second) == ("trial", "held")
+
+
+@only_postgresql
+def test_v13_a_refused_pin_halts_the_gate_whoever_is_under_way(store: Store, other: Store) -> None:
+    first, second, third = (claim(number, gate=GATE) for number in (1, 2, 3))
+    inside, go_on = threading.Event(), threading.Event()
+
+    def make(state: str, _trial: bool) -> bytes:  # noqa: FBT001  as take() calls it
+        inside.set()
+        go_on.wait(10)
+        return state.encode()
+
+    assert ask(store, first) == "trial"
+    assert "proven" in report(store, first, "installed", "accepted")
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(ask, store, second, make)
+        assert inside.wait(10)
+        try:
+            assert "halted" in report(other, first, "failed", "refused")
+            assert ask(other, third) == "held"
+        finally:
+            go_on.set()
+        assert under_way.result(10) == "new"
 
 
 @only_postgresql

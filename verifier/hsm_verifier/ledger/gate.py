@@ -80,29 +80,31 @@ _CLAIM_TRIAL = Statement(
         )
     )
 )
-_LOOK_AND_KEEP = Statement(lambda _: select(gates.c.state).where(_ROW).with_for_update(read=True))
-# Any other row stays unlocked: two who shared it and then both wrote to it would wait for each other.
-_KEEP_PROVEN = Statement(
-    lambda _: select(gates.c.state).where(_ROW, gates.c.state == "PROVEN").with_for_update(read=True)
-)
+# No lock until COMMIT: who is under way when a PIN is refused hands it out either way, and the refusal would have to
+# wait for all of them, and for those who came after it as well: PostgreSQL lets who shares a row in before who writes.
+_LOOK = Statement(lambda _: select(gates.c.state).where(_ROW))
 
 
 def enter(tx: Connection, key: GateKey, instance_id: str, nonce: str) -> Entry:
     """Ask for the PIN: it is proven, or this instance gets the trial, or it waits. Part of V15's transaction."""
     row = {"pin_id": key.pin_id, "members": key.members_text()}
-    if _KEEP_PROVEN.row(tx, **row) is not None:
+    if _look(tx, row) == "PROVEN":
         return Entry.OPEN
     _MAKE.count(tx, **row)
     counted = _COUNT_LOST_TRY.count(tx, **row)
     if _CLAIM_TRIAL.count(tx, **row, instance=instance_id, nonce=nonce):
         return Entry.TRIAL
-    found = _LOOK_AND_KEEP.row(tx, **row)
-    state = None if found is None else found[0]
+    state = _look(tx, row)
     if state == "PROVEN":
         return Entry.OPEN
     if state == "HALTED":
         return Entry.NEWLY_HALTED if counted else Entry.HALTED
     return Entry.HELD
+
+
+def _look(tx: Connection, row: dict[str, str]) -> str:
+    found = _LOOK.row(tx, **row)
+    return "" if found is None else str(found[0])
 
 
 _STILL_CLOSED = Statement(
