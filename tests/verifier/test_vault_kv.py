@@ -219,15 +219,35 @@ def test_a_deleted_bundle_does_not_open_and_an_older_one_does_not_take_its_place
 
 
 def test_a_token_that_was_revoked_is_got_anew_and_a_role_that_was_taken_away_is_told(place: Place) -> None:
-    vault, root = place.vault(), place.server.client()
+    clock = [0.0]
+    vault, root = KvVault(Client(place.settings, clock=lambda: clock[0])), place.server.client()
     serial = vault.put("web", make_bundle(), NOW)
     root.sys.revoke_prefix("auth/approle/login")
     assert vault.read("web", serial)
     root.auth.approle.delete_role(place.mount)
     root.sys.revoke_prefix("auth/approle/login")
+    clock[0] = 10.0
     with pytest.raises(VaultError, match="role that exists") as caught:
         vault.read("web", serial)
     assert caught.value.again_in == 60
+
+
+def test_a_policy_that_lacks_a_right_costs_no_login_for_each_asker(place: Place) -> None:
+    root, clock = place.server.client(), [0.0]
+    root.sys.create_or_update_policy(place.mount, 'path "elsewhere" { capabilities = ["read"] }')
+    kv = Client(place.settings, clock=lambda: clock[0])
+
+    def tokens() -> int:
+        return len(root.list("auth/token/accessors")["data"]["keys"])
+
+    before = tokens()
+    for clock[0] in (0.0, 1.0, 2.0, 3.0, 11.0, 12.0):
+        with pytest.raises(VaultError, match="permission denied"):
+            kv.names("bundles")
+    assert tokens() == before + 3  # the first, one in its place, one ten seconds later
+    root.sys.create_or_update_policy(place.mount, POLICY.format(mount=place.mount, prefix="hsm-enrol"))
+    assert kv.names("bundles") == ()
+    kv.close()
 
 
 def test_a_token_near_its_end_is_got_anew_before_it_is_refused(place: Place) -> None:

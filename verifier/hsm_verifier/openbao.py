@@ -27,6 +27,7 @@ from hsm_verifier.vault import VaultError
 
 LATE = 60.0  # seconds: what wants an operator's hand
 _RENEW = 0.7  # of a token's life
+ANEW = 10.0  # seconds for which a token that was got in a refused one's place is not got anew once more
 _UNTIL_REVOKED = 3600.0  # a token without end is got anew all the same, so that a role taken away is noticed
 _log = logging.getLogger("hsm_verifier")
 
@@ -62,6 +63,7 @@ class OpenBao:
         self._lock = threading.Lock()
         self._client: Any = None
         self._fresh_until = self._good_until = 0.0
+        self._anew_at = float("-inf")
 
     def read(self, key: str) -> tuple[dict[str, Any], int] | None:
         """Give a secret and its version, None when there is none; an empty one when its newest version was deleted."""
@@ -126,7 +128,8 @@ class OpenBao:
             try:
                 return ask(client.secrets.kv.v2)
             except (hvac_errors.Forbidden, hvac_errors.Unauthorized):
-                self._forget(client)
+                if not self._forget(client):
+                    raise
             return ask(self._logged_in().secrets.kv.v2)
 
     def _logged_in(self) -> Any:
@@ -149,10 +152,17 @@ class OpenBao:
         else:
             self._client, self._fresh_until, self._good_until = self._with(token), now + fresh, now + good
 
-    def _forget(self, client: Any) -> None:
+    def _forget(self, client: Any) -> bool:
+        """Have a token got in the place of a refused one. False when it was lately: then it is the right that lacks.
+
+        A login for each asker would leave a token each in the store, and a fleet that keeps asking fill it with them.
+        """
         with self._lock:
             if self._client is client:
-                self._client = None
+                if self._clock() - self._anew_at < ANEW:
+                    return False
+                self._client, self._anew_at = None, self._clock()
+            return True
 
     def _log_in(self) -> tuple[str, float, float]:
         """Give a token, for how many seconds it is not asked for again, and for how many it is good."""
