@@ -54,8 +54,12 @@ def test_a_long_audit_is_entered_near_its_end_at_the_begin_of_a_line(
     path = tmp_path / "audit.jsonl"
     path.write_text("".join(json.dumps({"event": "e", "instance": str(number)}) + "\n" for number in range(100)))
     monkeypatch.setattr("hsm_verifier.admin.recent.BEGIN", 100)
-    assert [one.instance for one in Recent(path).lines()] == ["99", "98", "97"]
+    recent = Recent(path)
+    assert [one.instance for one in recent.lines()] == ["99", "98", "97"]
     assert KEPT >= 10_000
+    with path.open("a") as file:  # and as it grows no more is kept of it
+        file.writelines(json.dumps({"event": "e", "instance": str(number)}) + "\n" for number in range(60, 80))
+    assert [one.instance for one in recent.lines()] == ["79", "78", "77"]
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 
 from hsm_enrol.wire.assertion import INSTANCE_ID
 
-BEGIN = 8 * 1024 * 1024  # bytes read at the first look, from the file's end
-KEPT = 20_000  # lines
+BEGIN = 8 * 1024 * 1024  # bytes of lines that are kept, and read at the first look from the file's end
+KEPT = 20_000  # lines, too: what was read of one takes six times as much, and a short one more
 _ELSEWHERE = frozenset({"n", "time", "event", "prev", "instance", "by", "group", "source", "decision", "alarm"})
 
 
@@ -88,7 +88,9 @@ class Recent:
         """Read nothing yet."""
         self._path = path
         self._lock = threading.Lock()
-        self._lines: deque[Told] = deque(maxlen=KEPT)
+        self._lines: deque[Told] = deque()
+        self._sizes: deque[int] = deque()
+        self._bytes = 0
         self._names: dict[str, str] = {}
         self._inode = 0
         self._at = 0
@@ -118,6 +120,8 @@ class Recent:
         if status.st_ino != self._inode or not self._goes_on(file):
             self._inode, self._at, self._last = status.st_ino, max(0, status.st_size - BEGIN), b""
             self._lines.clear()
+            self._sizes.clear()
+            self._bytes = 0
             self._names.clear()
             if self._at:
                 file.seek(self._at)
@@ -130,12 +134,20 @@ class Recent:
             self._at, self._last = self._at + len(line), line
             told = read_line(line)
             if told is not None:
-                self._lines.append(told)
+                self._keep(told, len(line))
                 if told.name:
                     self._names.pop(told.instance, None)
                     self._names[told.instance] = told.name
                     if len(self._names) > KEPT:
                         del self._names[next(iter(self._names))]
+
+    def _keep(self, told: Told, size: int) -> None:
+        self._lines.append(told)
+        self._sizes.append(size)
+        self._bytes += size
+        while self._bytes > BEGIN or len(self._lines) > KEPT:
+            self._lines.popleft()
+            self._bytes -= self._sizes.popleft()
 
     def _goes_on(self, file: BinaryIO) -> bool:
         """Tell whether what was read last is still there: else lines were taken back, or a copy was restored."""
