@@ -1,7 +1,9 @@
 """The operators' page over HTTP: who gets in, what a form needs, what is done and audited, what answers carry."""
 
+import contextlib
 import json
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
@@ -12,6 +14,8 @@ import requests
 
 from hsm_enrol.wire.bundle import Pin
 from hsm_verifier.admin.headers import ALWAYS
+from hsm_verifier.admin.listener import CONNECTIONS, EACH
+from hsm_verifier.admin.place import Place
 from hsm_verifier.admin.tokens import add_token
 from hsm_verifier.chain import verify
 from hsm_verifier.cli.common import open_store, open_vault
@@ -458,6 +462,32 @@ def test_a_token_file_that_cannot_be_used_lets_nobody_in_and_is_named(
             assert reply.status_code == 503
             assert "admin.tokens" in reply.text
             assert "CANARY" not in reply.text
+
+
+def test_a_stranger_who_holds_all_connections_that_it_gets_keeps_no_operator_out(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Place, "local", property(lambda _: False))
+    path = tmp_path / "tokens"
+    token = add_token(path, "alice", "act")
+    with running(at(settings, "127.0.0.1:0", tokens=str(path))) as operators, contextlib.ExitStack() as held:
+        address = ("127.0.0.1", int(operators.address.rstrip("/").rpartition(":")[2]))
+        strangers = [socket.create_connection(address, 10, ("127.0.0.2", 0)) for _ in range(CONNECTIONS)]
+        for one in strangers:
+            held.enter_context(one)
+            with contextlib.suppress(OSError):
+                one.sendall(b"GET /login HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert sum(map(is_answered, strangers)) == EACH
+        with Browser(operators) as alice:
+            assert alice.submit("/login", token=token).status_code == 303
+            assert alice.look("/").status_code == 200
+
+
+def is_answered(one: socket.socket) -> bool:
+    try:
+        return one.recv(12) == b"HTTP/1.1 200"
+    except OSError:
+        return False
 
 
 def test_over_tls_the_cookie_is_for_this_host_and_for_tls_only(settings: Settings) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from hsm_verifier.admin.peers import uid_of_peer
+from hsm_verifier.limits import source_name
 from hsm_verifier.protocol import TimedProtocol
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from hsm_verifier.admin.place import Place
 
 CONNECTIONS = 64  # at once; browsers open six
+EACH = 16  # of one source beyond this machine, so that a stranger who holds what it gets keeps nobody out
 HANDSHAKE = 5.0  # seconds, as for headers
 BODY = 10.0
 KEEP_ALIVE = 30  # seconds a browser may think before its next click
@@ -51,7 +54,7 @@ class Listener:
         )
         self._config.load()
         self._state = ServerState()
-        self._open = 0
+        self._open: Counter[str] = Counter()  # by source, "" for this machine
 
     @property
     def address(self) -> str:
@@ -70,16 +73,17 @@ class Listener:
         try:
             while True:
                 try:
-                    sock, _address = await loop.sock_accept(self._socket)
+                    sock, address = await loop.sock_accept(self._socket)
                 except OSError as error:
                     _log.warning("admin accept: %s", error.strerror)
                     await asyncio.sleep(ACCEPT_PAUSE)
                     continue
-                if self._open >= CONNECTIONS:
+                source = "" if self._place.local else source_name(address[0])
+                if self._open.total() >= CONNECTIONS or (source and self._open[source] >= EACH):
                     sock.close()
                     continue
-                self._open += 1
-                task = loop.create_task(self._take(sock))
+                self._open[source] += 1
+                task = loop.create_task(self._take(sock, source))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         finally:
@@ -89,13 +93,13 @@ class Listener:
             for connection in tuple(self._state.connections):
                 connection.shutdown()
 
-    async def _take(self, sock: socket.socket) -> None:
+    async def _take(self, sock: socket.socket, source: str) -> None:
         loop = asyncio.get_running_loop()
         gone = False
 
         def lost() -> None:
             nonlocal gone
-            self._open -= not gone
+            self._open -= Counter() if gone else Counter([source])  # which forgets a source that has none left
             gone = True
 
         try:
