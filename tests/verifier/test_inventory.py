@@ -460,6 +460,26 @@ def test_keys_that_were_exchanged_in_their_file_are_read_again_and_bad_ones_not_
     assert asked == ["AKIA2"] * 3
 
 
+def test_credentials_that_came_after_the_first_look_up_are_found(
+    aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    keys = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    machine = aws.launch()
+    inventory = Ec2Inventory(endpoint_url=aws.api.endpoint)
+    with pytest.raises(Refusal, match="V9 own_credentials"):
+        inventory.look_up(request_of(machine))
+    keys.write_text("[default]\naws_access_key_id = AKIALAB\naws_secret_access_key = lab\n")
+    with pytest.raises(Refusal, match="V9 own_credentials"):  # not looked for anew for each asker
+        inventory.look_up(request_of(machine))
+    monkeypatch.setattr(clients, "NEW", 0.0)
+    assert inventory.look_up(request_of(machine)).instance_id == machine.instance_id
+
+
 @pytest.mark.parametrize(
     ("error", "reason", "detail"),
     [

@@ -83,7 +83,7 @@ class Clients:
             return kept.client
 
     def refused(self, service: str, place: Place) -> bool:
-        """Have it made anew, since AWS refused its credentials. False when it was just made: no use in asking again."""
+        """Have it made anew, since AWS refused its credentials, or it has none. False when it was just made."""
         with self._gate(place):
             kept = self._kept.get((service, place))
             if kept is None or 0 <= self._clock() - kept.made < NEW:

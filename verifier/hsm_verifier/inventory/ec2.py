@@ -10,7 +10,7 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.parsers import ResponseParserError
 
 from hsm_enrol.wire.assertion import Assertion
@@ -103,8 +103,9 @@ class Ec2Inventory:
     def _with_good_credentials(self, service: str, place: Place, call: Callable[[], Any]) -> Any:
         try:
             return self._aside(call)
-        except ClientError as error:
-            if code_of(error) not in REFUSED or not self._aside(lambda: self._clients.refused(service, place)):
+        except (ClientError, NoCredentialsError) as error:  # a client that found none when it was made looks no more
+            refused = not isinstance(error, ClientError) or code_of(error) in REFUSED
+            if not refused or not self._aside(lambda: self._clients.refused(service, place)):
                 raise
         return self._aside(call)
 
