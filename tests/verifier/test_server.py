@@ -1,5 +1,6 @@
 """The real server process over real TLS: the round trip, and V1's limits on sockets."""
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -23,6 +24,7 @@ from hsm_enrol.wire.assertion import sign_assertion
 from hsm_enrol.wire.messages import ANSWER_TYPE, ASSERTION_TYPE, PROBLEM_TYPE, RECEIPT_TYPE, Challenge, Problem
 from hsm_verifier.chain import verify
 from hsm_verifier.proxy_protocol import SIGNATURE
+from hsm_verifier.server import tell_alive
 from tests.verifier.party import make_bundle
 from tests.verifier.served import SERVER, Served, serving
 from tests.verifier.visitor import Visitor
@@ -355,6 +357,24 @@ def test_socket_activation_readiness_and_signs_of_life(start: Start, tmp_path: P
             process.wait()
             assert process.stdout is not None
             process.stdout.close()
+
+
+def test_a_sign_of_life_that_nobody_heard_is_not_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))  # which is not there yet
+
+    async def hear() -> bytes:
+        telling = asyncio.create_task(tell_alive(0.0))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+            told.bind(str(tmp_path / "notify"))
+            told.settimeout(0)
+            async with asyncio.timeout(10):
+                heard = await asyncio.get_running_loop().sock_recv(told, 100)
+        telling.cancel()
+        return heard
+
+    assert asyncio.run(hear()) == b"WATCHDOG=1"
 
 
 def refuses_connections(served: Served) -> bool:

@@ -5,6 +5,7 @@ Those are sockets handed over (sd_listen_fds(3)), READY=1 and WATCHDOG=1 (sd_not
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -31,12 +32,15 @@ def announce(line: str) -> None:
 
 
 def notify(state: str) -> None:
-    """Tell systemd, if it listens."""
+    """Tell systemd, if it listens. What it cannot be told now (no file left to open, say) ends nothing here."""
     where = os.environ.get("NOTIFY_SOCKET", "")
     if not where:
         return
     address = "\0" + where[1:] if where.startswith("@") else where
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock,
+    ):
         sock.connect(address)
         sock.sendall(state.encode())
 
