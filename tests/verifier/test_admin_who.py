@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,6 +136,17 @@ def test_a_token_taken_out_of_the_file_ends_its_owners_session(tokens: Path) -> 
     assert file.find(gone) is None
     assert not file.still_knows(alice)
     assert file.find(kept) == Caller(name="token bob", may_act=False)
+
+
+def test_of_many_who_change_the_file_at_once_none_undoes_what_another_did(tokens: Path) -> None:
+    for number in range(8):
+        add_token(tokens, f"old-{number}", "act")
+    with ThreadPoolExecutor(16) as pool:
+        added = [pool.submit(add_token, tokens, f"new-{number}", "act") for number in range(8)]
+        removed = [pool.submit(remove_token, tokens, f"old-{number}") for number in range(8)]
+        assert all(one.result(20) for one in added)
+        assert all(one.result(20) for one in removed)
+    assert {name for name, _, _ in read_tokens(tokens)} == {f"new-{number}" for number in range(8)}
 
 
 def test_a_token_file_that_others_may_read_or_that_is_garbled_is_refused(tokens: Path) -> None:

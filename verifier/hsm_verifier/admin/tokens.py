@@ -6,10 +6,14 @@ out ends that operator's sessions at their next request.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import hmac
+import os
 import re
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,24 +93,37 @@ def read_tokens(path: Path) -> tuple[tuple[str, str, str], ...]:
 
 def add_token(path: Path, name: str, role: str) -> str:
     """Add a line and give the new token, which nobody can show again. Raises TokenError when the name is taken."""
-    known = read_tokens(path) if path.exists() else ()
     if not re.fullmatch(NAME, name, re.ASCII):
         raise TokenError(f"{name!r}: a name has 1 to 64 of A-Z a-z 0-9 _ . @ -")
-    if name in {one[0] for one in known}:
-        raise TokenError(f"{name} has a token; remove it first")
-    token = PREFIX + secrets.token_urlsafe(32)
-    _write(path, (*known, (name, role, _digest(token))))
+    with _alone(path):
+        known = read_tokens(path) if path.exists() else ()
+        if name in {one[0] for one in known}:
+            raise TokenError(f"{name} has a token; remove it first")
+        token = PREFIX + secrets.token_urlsafe(32)
+        _write(path, (*known, (name, role, _digest(token))))
     return token
 
 
 def remove_token(path: Path, name: str) -> bool:
     """Take a name's line out; False when there is none."""
-    known = read_tokens(path) if path.exists() else ()
-    rest = tuple(one for one in known if one[0] != name)
-    if rest == known:
-        return False
-    _write(path, rest)
+    with _alone(path):
+        known = read_tokens(path) if path.exists() else ()
+        rest = tuple(one for one in known if one[0] != name)
+        if rest == known:
+            return False
+        _write(path, rest)
     return True
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let one change after the other be made: two at once would lose one, and a token taken back could stay."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _caller(name: str, role: str, digest: str) -> Caller:
