@@ -126,6 +126,21 @@ def test_follow_shows_lines_as_they_come(following: subprocess.Popen[str], audit
         assert f"count {number}" in following.stdout.readline()
 
 
+@pytest.mark.timeout(30)
+def test_follow_goes_on_with_the_file_that_is_begun_when_the_audit_is_put_away(
+    following: subprocess.Popen[str], folder: Path, audit: Audit
+) -> None:
+    assert following.stdout is not None
+    assert "init" in following.stdout.readline()
+    audit.write("grant", NOW, instance=INSTANCE, by="alice", why="x" * 900)
+    assert "grant" in following.stdout.readline()
+    for name in ("audit.jsonl", "audit.jsonl.head"):
+        (folder / name).rename(folder / f"old-{name}")
+    for number in range(3):
+        audit.write("grant", NOW, instance=INSTANCE, by="alice", count=number)
+        assert f"count {number}" in following.stdout.readline()
+
+
 def test_a_reader_that_has_seen_enough_is_no_fault(folder: Path, audit: Audit) -> None:
     with (folder / "audit.jsonl").open("a") as file:
         file.writelines(json.dumps({"event": "filler", "by": "x" * 80}) + "\n" for _ in range(3000))

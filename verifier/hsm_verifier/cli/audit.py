@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -100,10 +101,13 @@ def _show(line: str, *, raw: bool) -> None:
 
 
 def _follow(path: Path, at: int) -> Iterator[str]:
-    """Give whole lines as they are appended."""
+    """Give whole lines as they are appended, also to the file that is begun when this one is put away."""
+    inode = 0
     while True:
         if path.exists():
             with path.open("rb") as file:
+                before, inode = inode, os.fstat(file.fileno()).st_ino
+                at = at if before in {0, inode} else 0
                 file.seek(at)
                 for line in file:
                     if not line.endswith(b"\n"):
