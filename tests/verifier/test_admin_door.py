@@ -22,6 +22,7 @@ from hsm_verifier.cli.common import open_store, open_vault
 from hsm_verifier.durable import write_file
 from hsm_verifier.ledger import desk
 from hsm_verifier.ledger.fleet import Fleet
+from hsm_verifier.refusal import Refusal
 from hsm_verifier.settings import Settings, load_settings
 from hsm_verifier.vault import VaultError
 from lab.fleet import HOSTILE, HOSTILE_ERROR, HOSTILE_NAME, NOW, make_up
@@ -582,6 +583,17 @@ def test_when_the_ledger_cannot_be_read_the_page_says_so_without_a_stack(
     assert (reply.status_code, "cannot be read: OSError" in reply.text) == (503, True)
     assert "CANARY" not in reply.text
     assert "Traceback" not in reply.text
+
+
+def test_a_ledger_that_is_away_is_named_as_the_audit_and_the_manual_name_it(
+    alice: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> object:
+        raise Refusal("busy", "V15 ledger_unavailable", status=503, alarm=True)
+
+    monkeypatch.setattr("hsm_verifier.ledger.store.Store.reading", away)
+    reply = alice.look("/")
+    assert (reply.status_code, "cannot be read: V15 ledger_unavailable" in reply.text) == (503, True)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from hsm_verifier.admin.office import ADDRESSES, STATIC, Office
 from hsm_verifier.admin.who import Papers, Porter
 from hsm_verifier.ledger.store import LedgerError
 from hsm_verifier.limits import Buckets
+from hsm_verifier.refusal import Refusal
 from hsm_verifier.vault import VaultError
 
 if TYPE_CHECKING:
@@ -221,6 +222,7 @@ class Door:
             except pages.UNREADABLE as error:
                 _log.warning("admin page: %s", type(error).__name__)
                 what = str(error) if isinstance(error, (LedgerError, VaultError)) else type(error).__name__
+                what = error.detail if isinstance(error, Refusal) else what
                 return _fault(self._office, asked, 503, f"Ledger, bundles or audit cannot be read: {what}")
 
         page = await asyncio.get_running_loop().run_in_executor(self._pool, careful)
