@@ -702,8 +702,10 @@ def test_a_store_that_is_away_is_no_broken_bundle(
         raise VaultError("OpenBao: unreachable", again_in=5.0)
 
     monkeypatch.setattr(local.vault, "current", away)
-    reply = alice.look("/metrics")
+    reply = alice.look("/")
     assert (reply.status_code, "cannot be read: OpenBao: unreachable" in reply.text) == (503, True)
+    metrics = alice.look("/metrics")
+    assert (metrics.status_code, "hsm_verifier_bundle_broken{" in metrics.text) == (200, False)
 
 
 def test_settings_of_the_page_are_read_from_the_file(settings: Settings) -> None:
