@@ -92,6 +92,7 @@ bench: $(READY)
 	@$(PY) -m lab.scale --instances $(INSTANCES) --only batched trouble first-day --out $(BENCH)
 	@$(PY) -m lab.scale --instances $(NAIVE) --spread 2 --only batched naive --out $(BENCH)/beside-naive
 	@$(PY) -m lab.scale.real --out $(BENCH)
+	@$(PY) -m lab.bench.floor --count $(COUNT) --out $(BENCH)
 	@$(PY) -m lab.bench.throughput --count $(COUNT) --out $(BENCH)
 	@$(PY) -m lab.bench.throughput --count $(COUNT) --verifiers 2 --clients 64 --connections fresh --restarts 0 --out $(BENCH)
 	@packaging/dev/postgres.sh
