@@ -103,7 +103,7 @@ def test_another_authority(world: World) -> None:
 
 def test_no_answer_key(world: World) -> None:
     (world.config.parent / "answer-key.pem").unlink()
-    refused(world, 78, "settings_missing", "answer-key.pem")
+    refused(world, 78, "settings_missing", "answer-key.pem", "copy the verifier's answer-key.pem there")
 
 
 def test_an_answer_key_of_another_verifier(world: World) -> None:

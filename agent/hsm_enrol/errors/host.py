@@ -175,7 +175,7 @@ class SettingsMissing(EnrolError):
     reason = "settings_missing"
     message_id = "cf4a1cf06f334e81abe3dfd8ebd148dd"
     says = "cannot read {path}: {error}"
-    hint = "copy /usr/share/hsm-enrol/hsm-enrol.toml.example there and fill in its [verifier] part"
+    hint = "settings: copy /usr/share/hsm-enrol/hsm-enrol.toml.example there and fill in its [verifier] part; an answer key: copy the verifier's answer-key.pem there, or correct `verifier.answer_keys`"
     then = "man hsm-enrol.toml"
 
 
