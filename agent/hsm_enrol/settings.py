@@ -105,6 +105,7 @@ _TABLES: dict[str, type[Any]] = {
     "deliver": DeliverSettings,
 }
 _T = TypeVar("_T")
+_WRITTEN = "each table and key once, texts in double quotes, all brackets closed"
 _NOBODY = VerifierSettings(urls=(), audience="", ca_file="", answer_keys=())
 
 
@@ -136,7 +137,7 @@ def parse(raw: bytes, path: str, root: str = "") -> Settings:
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"at line (\d+)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1
-        raise BadSettings(path=path, line=line, what="not TOML", better="texts stand in double quotes") from None
+        raise BadSettings(path=path, line=line, what="not TOML", better=_WRITTEN) from None
     except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists without end
         raise BadSettings(path=path, line=1, what="not TOML", better="no value of ours is that large") from None
     for name in tree:
