@@ -380,6 +380,15 @@ def test_a_place_in_etc_that_the_unit_takes_out_again_is_told_until_a_drop_in_op
     assert host.worse() == []
 
 
+def test_a_java_security_that_is_not_there_is_told(host: Host) -> None:
+    host.settings("[imds]", '[deliver]\njava_security = ["/etc/java-17/java.securty"]\n[imds]')
+    found = host.only()
+    assert (found.level, found.about) == (WARN, "java")
+    assert "/etc/java-17/java.securty" in found.line
+    host.write("/etc/java-17/java.securty", "security.provider.1=SUN\n")
+    assert host.worse() == []
+
+
 # --- who this is
 
 

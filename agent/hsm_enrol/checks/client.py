@@ -22,7 +22,7 @@ class Client:
     """What was seen. `place` is the client's folder, or why there is none; `links` those in front of the conf.
 
     `version` None: the tool printed no banner, or could not be run. `destinations`: every path
-    to be written, with what stands in its way.
+    to be written, with what stands in its way. `no_java`: `java.security` files of the settings that are not there.
     """
 
     conf: str
@@ -34,6 +34,7 @@ class Client:
     group: str
     group_there: bool
     destinations: tuple[tuple[str, EnrolError | None], ...]
+    no_java: tuple[str, ...] = ()
 
 
 def judge(seen: Client) -> Iterator[Finding]:
@@ -50,6 +51,9 @@ def judge(seen: Client) -> Iterator[Finding]:
         yield warn("group", f"there is no group {seen.group} here: only root could use the client key", hint)
     else:
         yield ok("group", f"group {seen.group} is there")
+    for path in seen.no_java:
+        hint = "correct deliver.java_security, or install the JDK: each later run looks again"
+        yield warn("java", f"{path} is not there, and gets no Luna provider", hint)
     blocked = [error for _, error in seen.destinations if error is not None]
     for error in dict.fromkeys(error.fault() for error in blocked):
         yield of_error("places", next(one for one in blocked if one.fault() == error))

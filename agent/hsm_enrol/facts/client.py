@@ -10,6 +10,7 @@ from hsm_enrol.errors import EnrolError
 from hsm_enrol.facts.look import Look, or_error
 from hsm_enrol.host.act import path_of_tool
 from hsm_enrol.host.conf_file import read_conf
+from hsm_enrol.host.folders import below
 from hsm_enrol.host.observe import gid_of
 from hsm_enrol.host.preflight import preflight
 from hsm_enrol.host.site import Site
@@ -51,6 +52,7 @@ def find_client(look: Look, site: Site, places: Places) -> Client:
         group=group,
         group_there=gid_of(group, site.root) is not None,
         destinations=places,
+        no_java=tuple(one for one in site.settings.deliver.java_security if not os.path.exists(below(site.root, one))),
     )
 
 
