@@ -21,7 +21,7 @@ def main() -> int:
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     try:
-        with World(folder) as world:
+        with World(folder, named=False) as world:
             members = describe(world)
             told.write_text(json.dumps(members, indent=2) + "\n")
             print("\n".join(f"{name:12} {value}" for name, value in members.items()))
