@@ -27,6 +27,7 @@ from hsm_verifier.cli import (
 from hsm_verifier.cli.common import CliError
 from hsm_verifier.evidence.certs import CertificateError
 from hsm_verifier.inventory.static import StaticError
+from hsm_verifier.ledger.engines import LedgerAddressError
 from hsm_verifier.ledger.store import LedgerError
 from hsm_verifier.policy import PolicyError
 from hsm_verifier.refusal import Refusal
@@ -77,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
         return int(args.run(args))
     except CliError as error:
         return _fail(str(error), error.status)
-    except (SettingsError, PolicyError, StaticError, CertificateError) as error:
+    except (SettingsError, PolicyError, StaticError, CertificateError, LedgerAddressError) as error:
         return _fail(str(error), 78)
     except (LedgerError, VaultError) as error:
         return _fail(str(error), 69)

@@ -27,6 +27,7 @@ from hsm_verifier.proxy_protocol import BadProxyHeader, read_source
 from hsm_verifier.service import Service
 from hsm_verifier.settings import ServerSettings
 from hsm_verifier.sockets import announce, notify, watchdog_pause
+from hsm_verifier.tls_files import take_pair
 
 LET_IN = 1.0  # seconds at the end for connections without a request yet
 ACCEPT_PAUSE = 0.1  # seconds without accepting when this process is out of file descriptors
@@ -40,7 +41,7 @@ def tls_context(settings: ServerSettings) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.set_alpn_protocols(["http/1.1"])
     context.num_tickets = 0  # an instance asks once; nobody comes back to resume
-    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    take_pair(context, settings.tls_certificate, settings.tls_key)
     return context
 
 

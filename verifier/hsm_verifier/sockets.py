@@ -6,6 +6,7 @@ Those are sockets handed over (sd_listen_fds(3)), READY=1 and WATCHDOG=1 (sd_not
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import sys
@@ -69,7 +70,13 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         sock.bind((host, port))
         sock.listen(BACKLOG)
-    except OSError:
+    except OSError as error:
         sock.close()
-        raise
+        raise at_place(error, host, port) from None
     return sock
+
+
+def at_place(error: OSError, host: str, port: int) -> OSError:
+    """Give an error of listening with the place in it: whoever reads "Address already in use" has to know which."""
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return OSError(error.errno or errno.EINVAL, error.strerror or str(error), place)

@@ -18,6 +18,8 @@ from cryptography import x509
 
 from hsm_verifier.admin.peers import is_seen_here
 from hsm_verifier.settings import AdminSettings, Settings, SettingsError
+from hsm_verifier.sockets import at_place
+from hsm_verifier.tls_files import take_pair
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 UNIX = "unix:"
@@ -59,9 +61,9 @@ class Place:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((self.host, self.port))
             sock.listen(BACKLOG)
-        except OSError:
+        except OSError as error:
             sock.close()
-            raise
+            raise at_place(error, self.host, self.port) from None
         return sock
 
     def context(self) -> ssl.SSLContext | None:
@@ -72,7 +74,7 @@ class Place:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
         context.set_alpn_protocols(["http/1.1"])
-        context.load_cert_chain(self.certificate, self.key)
+        take_pair(context, self.certificate, self.key)
         return context
 
 

@@ -86,17 +86,21 @@ def unproven_store(settings: Settings, *, pool: int = 2) -> Store:
 
 def nonce_key_of(settings: Settings) -> bytes:
     """Read the nonce key. Raises OSError, CliError."""
-    key = read_secret(Path(settings.state.nonce_key))
-    if len(key) != 32:  # noqa: PLR2004  bytes of HMAC-SHA256's key
-        raise CliError(f"{settings.state.nonce_key} must hold 32 bytes", 78)
+    return _key_of(settings.state.nonce_key)
+
+
+def _key_of(path: str) -> bytes:
+    key = read_secret(Path(path))
+    if len(key) != 32:  # noqa: PLR2004  bytes of HMAC-SHA256's key, and of AES-256's
+        raise CliError(f"{path} must hold 32 bytes", 78)
     return key
 
 
 def open_vault(settings: Settings, aside: Aside = in_place) -> Bundles:
-    """Open the bundles, wherever the settings say that they rest. Raises OSError, VaultError."""
+    """Open the bundles, wherever the settings say that they rest. Raises OSError, CliError."""
     if settings.openbao.url:
         return KvVault(KvAside(OpenBao(settings.openbao), aside))
-    return Vault(Path(settings.state.bundles), read_secret(Path(settings.state.bundle_key)))
+    return Vault(Path(settings.state.bundles), _key_of(settings.state.bundle_key))
 
 
 def note(settings: Settings, event: str, **facts: Fact) -> None:

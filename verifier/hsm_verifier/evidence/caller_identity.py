@@ -51,7 +51,7 @@ class StsClient:
         ca_file: str = "",
         dns_suffixes: Mapping[str, str] | None = None,
     ) -> None:
-        """Read the roots; connect when asked. Raises OSError, ssl.SSLError."""
+        """Read the roots; connect when asked. Raises OSError, SettingsError."""
         self._lines = StsLines(connect=connect, ca_file=ca_file)
         self._suffixes = dict(dns_suffixes or {})
 

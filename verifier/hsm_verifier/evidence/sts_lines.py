@@ -17,7 +17,8 @@ import h11
 
 from hsm_verifier.evidence.names import Names
 from hsm_verifier.refusal import Refusal
-from hsm_verifier.settings import parse_listen
+from hsm_verifier.settings import SettingsError, parse_listen
+from hsm_verifier.tls_files import take_roots
 
 CONNECT_SECONDS = 3.0
 KEPT = 64  # idle connections a host; askers beyond that many open one for themselves
@@ -39,13 +40,16 @@ class StsLines:
     """Connections by host. `connect` ("host:port") is dialled in place of the host, "" the host itself."""
 
     def __init__(self, *, connect: str, ca_file: str) -> None:
-        """Read the roots once: `ca_file`, or the public ones. Raises OSError, ssl.SSLError, SettingsError."""
+        """Read the roots once: `ca_file`, or the public ones. Raises OSError, SettingsError."""
         self._place = parse_listen(connect, "aws.sts_connect") if connect else None
         self._names = Names()
         # Not create_default_context: without a file it reads SSL_CERT_FILE, and the environment has no say here.
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._context.load_verify_locations(ca_file or certifi.where())
+        try:
+            take_roots(self._context, ca_file or certifi.where())
+        except ssl.SSLError:
+            raise SettingsError(f"aws.ca_file: {ca_file}: no certificate in it") from None
         self._idle: dict[str, list[_Line]] = {}
 
     async def post(self, host: str, headers: Mapping[str, str], body: bytes, *, fresh: bool) -> StsReply:

@@ -42,21 +42,27 @@ class LedgerError(Exception):
     """The ledger cannot be used: not ours, of another version, or unreachable. For the operator, never the asker."""
 
 
+class LedgerAddressError(LedgerError):
+    """`state.ledger` is the address of no ledger."""
+
+
 def parse_url(url: str) -> URL:
-    """Read `sqlite:///PATH` or `postgresql://USER@HOST/DATABASE?…` (libpq's options). Raises LedgerError.
+    """Read `sqlite:///PATH` or `postgresql://USER@HOST/DATABASE?…` (libpq's options). Raises LedgerAddressError.
 
     A password in it is refused: the settings file may be read by others and ends up in tickets.
     """
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # the latter of a port that is no number
-        raise LedgerError("state.ledger: not a database URL") from None
+        raise LedgerAddressError("state.ledger: not a database URL") from None
     if parsed.password is not None or "password" in parsed.query:
-        raise LedgerError("state.ledger: no password in the URL; put it into a file that state.ledger_password names")
+        what = "no password in the URL; put it into a file that state.ledger_password names"
+        raise LedgerAddressError(f"state.ledger: {what}")
     if parsed.drivername in {"postgresql", "postgres"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername not in {"sqlite", "postgresql+psycopg"}:
-        raise LedgerError("state.ledger: sqlite:///PATH or postgresql://USER@HOST/DATABASE")
+    # In sqlite://PATH the path is taken for a host.
+    if parsed.drivername not in {"sqlite", "postgresql+psycopg"} or (parsed.drivername == "sqlite" and parsed.host):
+        raise LedgerAddressError("state.ledger: sqlite:///PATH or postgresql://USER@HOST/DATABASE")
     return parsed
 
 

@@ -20,6 +20,7 @@ from hsm_verifier.ledger.schema import db_now, meta, metadata
 from hsm_verifier.ledger.shared import Shared
 from hsm_verifier.ledger.writers import Writers
 from hsm_verifier.refusal import Refusal
+from hsm_verifier.visible import visible
 from hsm_verifier.witness import Witness
 
 __all__ = ["LedgerError", "Store", "fingerprint", "insert_or_nothing", "sqlite_url"]
@@ -58,7 +59,7 @@ class Store:
                     raise LedgerError("this database holds a ledger already")
                 tx.execute(insert(meta), [{"name": name, "value": value} for name, value in facts.items()])
         except SQLAlchemyError as error:
-            raise LedgerError(f"the ledger cannot be made ({cause(error)})") from None
+            raise LedgerError(f"the ledger cannot be made: {cause(error)}") from None
 
     def prove_ours(self, *, audience: str, nonce_key: bytes) -> None:
         """LG3: raise LedgerError unless this ledger is of this audience, this nonce key and this schema."""
@@ -69,7 +70,7 @@ class Store:
             with self._readers.begin() as tx:
                 found = {row[0]: row[1] for row in tx.execute(select(meta.c.name, meta.c.value))}
         except SQLAlchemyError as error:
-            raise LedgerError(f"the ledger cannot be opened ({cause(error)})") from None
+            raise LedgerError(f"the ledger cannot be opened: {cause(error)}") from None
         for name, value in wanted.items():
             if found.get(name) != value:
                 raise LedgerError(f"this ledger is another's: {name} differs")
@@ -183,8 +184,8 @@ def insert_or_nothing(tx: Connection, table: Table) -> sqlite.Insert | postgresq
 
 
 def cause(error: SQLAlchemyError) -> str:
-    """Give the kind of a database's error; its text may name hosts and users, and stays out."""
-    return type(getattr(error, "orig", None) or error).__name__
+    """Give a database's error in its driver's words, which name hosts, users and files, and no password."""
+    return visible(" ".join(str(getattr(error, "orig", None) or type(error).__name__).split()))
 
 
 def fingerprint(key: bytes) -> str:

@@ -1,0 +1,79 @@
+"""A verifier that cannot start says which setting is wrong, in one line: typos, wrong files, taken ports."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from hsm_verifier.__main__ import main
+from hsm_verifier.cli import serve as cli_serve
+
+
+@pytest.fixture
+def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(cli_serve, "serve", lambda *_args, **_more: pytest.fail("it serves"))
+    made = tmp_path / "vp"
+    assert main(["init", str(made), "--host", "127.0.0.1"]) == 0
+    capsys.readouterr()
+    return made
+
+
+def fault(folder: Path, capsys: pytest.CaptureFixture[str], key: str, value: str) -> tuple[int, str]:
+    """Give this key of the settings another value, start, and give status and the one line."""
+    config = folder / "hsm-verifier.toml"
+    text, count = re.subn(rf"(?m)^{key} = .*$", f"{key} = {value}".replace("\\", "\\\\"), config.read_text(), count=1)
+    assert count == 1
+    config.write_text(text)
+    status = main(["serve", "--config", str(config)])
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1, said
+    return status, said[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "status", "says"),
+    [
+        ("tls_certificate", '"tsl.pem"', 74, r"/.*/vp/tsl\.pem: No such file"),
+        ("tls_key", '"secrets/tsl.key"', 74, r"/.*/vp/secrets/tsl\.key: No such file"),
+        ("ca_file", '"roots.pem"', 74, r"/.*/vp/roots\.pem: No such file"),
+        ("ca_file", '"policy.toml"', 78, r"aws\.ca_file: .*/vp/policy\.toml: no certificate in it"),
+        ("listen", '"nosuch.invalid:8443"', 74, r"nosuch\.invalid:8443: "),
+        ("ledger", '"sqlite://ledger.sqlite"', 78, r"state\.ledger: sqlite:///PATH or postgresql://"),
+        ("ledger", '"ledger.sqlite"', 78, r"state\.ledger: "),
+        ("ledger", '"postgresql://u:p@db/x"', 78, r"state\.ledger: no password in the URL"),
+        ("bundle_key", '"secrets/tls.key"', 78, r"/.*/vp/secrets/tls\.key must hold 32 bytes"),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], *, key: str, value: str, status: int, says: str
+) -> None:
+    found, line = fault(folder, capsys, key, value)
+    assert re.match(rf"hsm-verifier: {says}", line), line
+    assert found == status
+
+
+def test_a_place_that_is_taken_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        place = f"127.0.0.1:{other.getsockname()[1]}"
+        assert fault(folder, capsys, "listen", f'"{place}"') == (74, f"hsm-verifier: {place}: Address already in use")
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("postgresql://u@127.0.0.1:1/ledger", "port 1 failed: Connection refused"),
+        ("postgresql://u@127.0.0.1:1/ledger?sslmod=require", 'invalid connection option "sslmod"'),
+    ],
+)
+def test_a_database_that_cannot_be_reached_is_told_in_its_drivers_words(
+    folder: Path, capsys: pytest.CaptureFixture[str], address: str, says: str
+) -> None:
+    status, line = fault(folder, capsys, "ledger", f'"{address}"')
+    assert status == 69
+    assert line.startswith("hsm-verifier: the ledger cannot be opened: ")
+    assert says in line
