@@ -40,6 +40,7 @@ def fault(folder: Path, capsys: pytest.CaptureFixture[str], key: str, value: str
         ("tls_key", '"secrets/tsl.key"', 74, r"/.*/vp/secrets/tsl\.key: No such file"),
         ("ca_file", '"roots.pem"', 74, r"/.*/vp/roots\.pem: No such file"),
         ("ca_file", '"policy.toml"', 78, r"aws\.ca_file: .*/vp/policy\.toml: no certificate in it"),
+        ("aws_certs", '"aws-cert"', 78, r"state\.aws_certs: .*/vp/aws-cert is no folder"),
         ("listen", '"nosuch.invalid:8443"', 74, r"nosuch\.invalid:8443: "),
         ("ledger", '"sqlite://ledger.sqlite"', 78, r"state\.ledger: sqlite:///PATH or postgresql://"),
         ("ledger", '"ledger.sqlite"', 78, r"state\.ledger: "),

@@ -27,8 +27,9 @@ def run_import(args: argparse.Namespace) -> int:
     """Write REGION.pem each, print regions and fingerprints."""
     settings = settings_of(args)
     folder = Path(settings.state.aws_certs)
+    here = load_folder(folder)
     try:
-        found, here = import_text(args.file.read_text(encoding="utf-8")), load_folder(folder)
+        found = import_text(args.file.read_text(encoding="utf-8"))
     except (CertificateError, UnicodeDecodeError) as error:
         raise CliError(f"{args.file}: {error}", 65) from None
     if not found:

@@ -22,6 +22,8 @@ class CertificateError(Exception):
 
 def load_folder(folder: Path) -> dict[str, x509.Certificate]:
     """Read every REGION.pem: exactly one RSA certificate of at least 2048 bits each. Raises CertificateError."""
+    if not folder.is_dir():  # a mistyped name would be a verifier that checks no document
+        raise CertificateError(f"state.aws_certs: {folder} is no folder")
     found = {}
     for path in sorted(folder.glob("*.pem")):
         if not re.fullmatch(REGION, path.stem, re.ASCII):
