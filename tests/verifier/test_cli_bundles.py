@@ -210,6 +210,22 @@ def test_a_dry_run_checks_and_shows_and_publishes_nothing(run: Run, folder: Path
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_name_that_no_group_of_the_policy_hands_out_is_warned_of(
+    run: Run, folder: Path, parts: dict[str, str], more: list[str]
+) -> None:
+    warning = "warning: no group of the policy hands this out; those that do have the names: web-2027"
+    policy = folder / "policy.toml"
+    policy.write_text(policy.read_text().replace("[groups.web]\n", '[groups.web]\nbundle = "web-2027"\n'))
+    status, _, err = run(*words(parts), *more)
+    assert (status, warning in err.splitlines()) == (0, True)
+    policy.write_text(policy.read_text().replace("web-2027", "web"))
+    assert "warning" not in run(*words(parts), *more)[2]
+    policy.write_text("[")
+    status, _, err = run(*words(parts), *more)
+    assert (status, f"warning: {policy}: " in err) == (0, True)
+
+
 def test_a_certificate_that_ends_soon_is_warned_of_and_one_that_ended_is_refused(
     run: Run, tmp_path: Path, parts: dict[str, str]
 ) -> None:

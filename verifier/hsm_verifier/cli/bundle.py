@@ -18,6 +18,8 @@ from hsm_verifier.cli.common import CliError, note, open_store, open_vault, sett
 from hsm_verifier.cli.handout import tell
 from hsm_verifier.cli.layout import columns, sentence
 from hsm_verifier.ledger import desk
+from hsm_verifier.outside import open_policy
+from hsm_verifier.policy import PolicyError
 from hsm_verifier.published import Published, publish
 from hsm_verifier.settings import Settings
 from hsm_verifier.vault import VaultError
@@ -97,6 +99,7 @@ def _publish(settings: Settings, args: argparse.Namespace, parts: dict[str, Any]
         bundle = Bundle.from_bytes(dump_json(parts | {"schema": 1, "serial": 1}))
         check_bundle(bundle, int(now))
         tell(publish(args.group, bundle), publish(args.group, before) if before else None, now)
+        _warn_of_nobody(settings, args.group)
         if args.dry_run:
             print("nothing was published (--dry-run)", file=sys.stderr)
             return 0
@@ -106,6 +109,19 @@ def _publish(settings: Settings, args: argparse.Namespace, parts: dict[str, Any]
     note(settings, event, group=args.group, serial=serial, pin_id=bundle.pin.id if bundle.pin else None)
     print(serial)
     return 0
+
+
+def _warn_of_nobody(settings: Settings, name: str) -> None:
+    """Say on stderr when no instance can get bundles of this name: a slip, or the policy comes after the bundle."""
+    try:
+        policy = open_policy(settings)
+    except PolicyError as error:
+        print(f"warning: {error}", file=sys.stderr)
+        return
+    names = sorted({policy.group(one).bundle_name for one in policy.names()})
+    if name not in names:
+        words = f"warning: no group of the policy hands this out; those that do have the names: {', '.join(names)}"
+        print(words, file=sys.stderr)
 
 
 def run_list(args: argparse.Namespace) -> int:
