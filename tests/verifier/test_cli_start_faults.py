@@ -1,7 +1,8 @@
-"""A verifier that cannot start says which setting is wrong, in one line: typos, wrong files, taken ports."""
+"""What a start says: which setting is wrong, in one line, where it cannot be; which group gives up the proof."""
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 from pathlib import Path
@@ -78,3 +79,22 @@ def test_a_database_that_cannot_be_reached_is_told_in_its_drivers_words(
     assert status == 69
     assert line.startswith("hsm-verifier: the ledger cannot be opened: ")
     assert says in line
+
+
+def test_a_group_whose_evidence_binds_no_key_is_warned_of_at_each_start(
+    folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_serve, "serve", lambda *args, **_more: [one.close() for one in args[3]])
+    config = folder / "hsm-verifier.toml"
+    policy = folder / "policy.toml"
+    strong = policy.read_text()
+    old = strong.replace("groups.web", "groups.old")
+    weak = old.replace('level = "identity-role"', 'level = "iid"\naccept_unbound_evidence = true')
+    said = "group old accepts evidence that does not bind the asker's key"
+    for text, wanted in ((strong + old, []), (strong + weak, [said]), (strong + weak, [said])):
+        policy.write_text(text)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "hsm_verifier"):
+            status = main(["serve", "--listen", "127.0.0.1:0", "--admin", "", "--config", str(config)])
+        assert status == 0, capsys.readouterr().err
+        assert [one.getMessage() for one in caplog.records if one.name == "hsm_verifier"] == wanted

@@ -214,7 +214,6 @@ def test_a17_the_weakest_level_anybody_accepts_is_known_before_aws_is_asked() ->
     policy = read_policy({"groups": {"web": LEAST, "old": LEAST | weak}})
     assert policy.lowest_level(MACHINE.account_id, MACHINE.region) == "iid"
     assert policy.lowest_level("999999999999", MACHINE.region) is None
-    assert policy.unbound() == ("old",)
 
 
 def test_a_group_needs_regions_or_partitions() -> None:

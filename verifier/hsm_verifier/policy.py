@@ -71,10 +71,6 @@ class Policy:
         """Give a group by name. KeyError when there is none."""
         return {one.name: one for one in self.groups}[name]
 
-    def unbound(self) -> tuple[str, ...]:
-        """Give the groups that accept evidence which does not bind the asker's key: a warning at every start."""
-        return tuple(one.name for one in self.groups if one.level != LEVELS[-1])
-
     def lowest_level(self, account: str, region: str) -> str | None:
         """V4: give the weakest evidence that any group of that account and region accepts, None when there is none."""
         levels = [LEVELS.index(one.level) for one in self.groups if one.covers(account, region)]

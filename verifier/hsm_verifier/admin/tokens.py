@@ -19,7 +19,6 @@ from pathlib import Path
 
 from hsm_verifier.durable import read_secret, write_file
 
-ROLES = ("act", "read")
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}"
 _LINE = re.compile(rf"({NAME}) (act|read) ([0-9a-f]{{64}})", re.ASCII)
 PREFIX = "hsm-admin-"  # so that scanners of repositories can know one when they see it
