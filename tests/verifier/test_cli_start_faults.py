@@ -41,6 +41,7 @@ def fault(folder: Path, capsys: pytest.CaptureFixture[str], key: str, value: str
         ("tls_key", '"secrets/tsl.key"', 74, r"/.*/vp/secrets/tsl\.key: No such file"),
         ("ca_file", '"roots.pem"', 74, r"/.*/vp/roots\.pem: No such file"),
         ("ca_file", '"policy.toml"', 78, r"aws\.ca_file: .*/vp/policy\.toml: no certificate in it"),
+        ("endpoint_url", '"ec2.internal"', 78, r"aws\.endpoint_url: 'ec2\.internal' is not https?://HOST"),
         ("aws_certs", '"aws-cert"', 78, r"state\.aws_certs: .*/vp/aws-cert is no folder"),
         ("listen", '"nosuch.invalid:8443"', 74, r"nosuch\.invalid:8443: "),
         ("ledger", '"sqlite://ledger.sqlite"', 78, r"state\.ledger: sqlite:///PATH or postgresql://"),
@@ -55,6 +56,13 @@ def test_a_wrong_setting_is_named(
     found, line = fault(folder, capsys, key, value)
     assert re.match(rf"hsm-verifier: {says}", line), line
     assert found == status
+
+
+@pytest.mark.parametrize("role", ["hsm-verifier-reads", "arn:{partition}:iam::{acount}:role/hsm-verifier-reads"])
+def test_a_role_that_is_none_is_named(folder: Path, capsys: pytest.CaptureFixture[str], role: str) -> None:
+    status, line = fault(folder, capsys, "ca_file", f'""\nassume_role = "{role}"')
+    assert status == 78
+    assert line.startswith("hsm-verifier: aws.assume_role: ")
 
 
 def test_a_place_that_is_taken_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

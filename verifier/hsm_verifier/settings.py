@@ -26,6 +26,8 @@ __all__ = [
     "settings_from_table",
 ]
 
+_ROLE = r"arn:(\{partition\}|aws[a-z-]*):iam::(\{account\}|[0-9]{12}):role/[A-Za-z0-9_+=,.@/-]+"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
@@ -151,13 +153,10 @@ def settings_from_table(table: dict[str, Any], path: Path) -> Settings:
                 raise SettingsError(f"server.{name}: {text!r} is no IP network") from None
     if not 1 <= len(state.answer_keys) <= 2:  # noqa: PLR2004
         raise SettingsError("state.answer_keys: one, or two while a rotation is under way")
-    if aws.inventory not in {"ec2", "static"}:
-        raise SettingsError("aws.inventory: ec2 or static")
+    _check_aws(aws)
     openbao = read(OpenBaoSettings, table_of(table, "openbao"), "openbao")
     _check_store(state, openbao)
     parse_listen(server.listen)
-    if aws.sts_connect:
-        parse_listen(aws.sts_connect, "aws.sts_connect")
     return Settings(
         audience=audience,
         server=with_paths(server, folder, ("tls_certificate", "tls_key")),
@@ -180,6 +179,18 @@ def settings_from_table(table: dict[str, Any], path: Path) -> Settings:
         path=path.absolute(),
         admin=with_paths(admin, folder, ("tokens", "tls_certificate", "tls_key")),
     )
+
+
+def _check_aws(aws: AwsSettings) -> None:
+    """See now what would otherwise be found by the first instance that asks."""
+    if aws.inventory not in {"ec2", "static"}:
+        raise SettingsError("aws.inventory: ec2 or static")
+    if aws.endpoint_url and not re.fullmatch(r"https?://[^/\s]+/?", aws.endpoint_url):
+        raise SettingsError(f"aws.endpoint_url: {aws.endpoint_url!r} is not https://HOST, or http://HOST")
+    if aws.assume_role and not re.fullmatch(_ROLE, aws.assume_role, re.ASCII):
+        raise SettingsError("aws.assume_role: like arn:{partition}:iam::{account}:role/NAME")
+    if aws.sts_connect:
+        parse_listen(aws.sts_connect, "aws.sts_connect")
 
 
 def _check_store(state: StateSettings, openbao: OpenBaoSettings) -> None:
