@@ -8,6 +8,14 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
+_KINDS = {
+    "str": "a text in quotes",
+    "int": "a whole number above 0",
+    "float": "a number above 0",
+    "tuple[str, ...]": "a list of texts",
+    "dict[str, str]": "a table of texts",
+}
+"""The kinds that values of the settings have, as a reader of TOML knows them."""
 
 
 class SettingsError(Exception):
@@ -61,7 +69,7 @@ def _typed(value: object, kind: str, where: str) -> object:
             return tuple(value)
         case "dict[str, str]", dict() if all(isinstance(item, str) for item in value.values()):
             return value
-    raise SettingsError(f"{where}: must be {'positive ' if kind in {'int', 'float'} else ''}{kind}")
+    raise SettingsError(f"{where}: must be {_KINDS[kind]}")
 
 
 def with_paths(section: T, folder: Path, names: tuple[str, ...]) -> T:

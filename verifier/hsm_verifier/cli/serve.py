@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 def make_world(settings: Settings, aside: Aside = in_place) -> World:
     """Open all that decisions need; what takes time is done `aside`.
 
-    Raises LedgerError, VaultError, OSError, WireError, CliError.
+    Raises LedgerError, VaultError, OSError, WireError, CliError, and what outside.py raises.
     """
     store = open_store(settings, pool=settings.server.workers)
     return World(
