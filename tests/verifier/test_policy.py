@@ -186,6 +186,7 @@ def test_o4_an_old_instance_may_rotate_outside_the_window() -> None:
         ({"windows": {"since_start": "soon"}}, "since_start"),
         ({"source": {"mode": "enforce", "nat": ["x"]}}, "nat"),
         ({"kems": []}, "kems"),
+        ({"accounts": []}, "accounts: at least one"),
         ({"regions": []}, "or leave it empty and list partitions"),
         ({"partitions": ["aws-cn"]}, "eu-central-1 is in partition aws"),
         ({"partitions": ["aws-mars"]}, "partitions"),

@@ -117,11 +117,16 @@ def _modes(value: Any, where: str) -> dict[str, str]:
     return FIELDS | table
 
 
-def _kems(value: Any, where: str) -> tuple[str, ...]:
-    found: tuple[str, ...] = _texts("|".join(re.escape(kem) for kem in KEMS))(value, where)
-    if not found:
-        raise PolicyError(f"{where}: at least one")
-    return found
+def _some(read: Any) -> Any:
+    """Give a reader of a list that must not be empty: an empty one would admit nobody."""
+
+    def some(value: Any, where: str) -> tuple[str, ...]:
+        found: tuple[str, ...] = read(value, where)
+        if not found:
+            raise PolicyError(f"{where}: at least one")
+        return found
+
+    return some
 
 
 def _bundle(value: Any, where: str) -> str:
@@ -170,7 +175,7 @@ def _window(value: Any, where: str) -> float | None:
 
 
 _READERS: dict[str, Any] = {
-    "accounts": _texts(grammar.ACCOUNT_ID),
+    "accounts": _some(_texts(grammar.ACCOUNT_ID)),
     "regions": _texts(grammar.REGION),
     "partitions": _texts("aws|aws-us-gov|aws-cn|aws-eusc"),
     "roles": _texts(grammar.ROLE),
@@ -184,7 +189,7 @@ _READERS: dict[str, Any] = {
     "level": _word(*LEVELS),
     "accept_unbound_evidence": _yes_no,
     "demand_iid": _yes_no,
-    "kems": _kems,
+    "kems": _some(_texts("|".join(re.escape(kem) for kem in KEMS))),
     "bundle": _bundle,
     "lost_key": _word("grant", "relaunched"),
     "grants": _word(*GRANTS),
