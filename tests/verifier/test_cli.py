@@ -73,6 +73,7 @@ def test_init_asks_nothing_and_ends_with_the_next_three_commands(
     assert main(["init", str(tmp_path / "vp")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-4] == "next:"
+    assert " root@" in lines[-5]  # nobody else may enter the folder that the package makes
     assert [line.split()[0] for line in lines[-3:]] == ["$EDITOR", "hsm-verifier", "hsm-verifier"]
 
 

@@ -79,7 +79,8 @@ def _say(folder: Path, audience: str, hosts: tuple[str, ...]) -> None:
     print(f"made a verifier in {folder} for {', '.join(hosts)}")
     print(f"each instance gets {folder}/verifier-ca.pem, {folder}/answer-key.pem and")
     print(f'  audience = "{audience}"')
-    print(f"the operators' page: ssh -L 8444:{place}/admin.sock {shlex.quote(hosts[0])}, then http://localhost:8444/")
+    way = f"ssh -L 8444:{place}/admin.sock root@{shlex.quote(hosts[0])}"
+    print(f"the operators' page: {way}, then http://localhost:8444/")
     print("next:")
     print(f"  $EDITOR {place}/policy.toml")
     print(f"  hsm-verifier bundle put --config {config} --group web bundle.json")
