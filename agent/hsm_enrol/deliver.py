@@ -17,8 +17,13 @@ ENV_MODE, PIN_MODE, LONE_PIN_MODE, CREDENTIAL_MODE = 0o644, 0o440, 0o400, 0o600
 
 def delivered_paths(desired: Desired, settings: Settings) -> tuple[str, ...]:
     """Give every path that a delivery may touch on this host."""
-    wanted = {"none": (), "credential": (PIN_CREDENTIAL,), "file": (PIN_CREDENTIAL, PIN_FILE)}[settings.deliver.pin]
-    return (HA_ENV, *wanted, *desired.paths.java)
+    return (HA_ENV, *pin_files(settings), *desired.paths.java)
+
+
+def pin_files(settings: Settings) -> tuple[str, ...]:
+    """Give the files that hold the PIN, sealed or not, as the settings want it delivered."""
+    wanted = {"none": (), "credential": (PIN_CREDENTIAL,), "file": (PIN_CREDENTIAL, PIN_FILE)}
+    return wanted[settings.deliver.pin]
 
 
 def ha_env(desired: Desired) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import field, replace
+from pathlib import Path
 
 from hsm_enrol import deliver, luna
 from hsm_enrol.errors import EnrolError, ToolFailed
@@ -38,7 +39,8 @@ class Status:
 
     `tools_failed`: they were, and what they said is no answer. `changing`: a run is at work in the middle of its files,
     so how they differ is not looked at. `asking`: a run waits for its answer; `unanswered`: one was killed at
-    that. `clone`: the instance that this is, where the record is another's; else "".
+    that. `clone`: the instance that this is, where the record is another's; else "". `undelivered`: files with the
+    PIN that the settings want and applications do not find.
     """
 
     record: Record | None
@@ -53,6 +55,7 @@ class Status:
     unanswered: bool = False
     changing: bool = False
     clone: str = ""
+    undelivered: tuple[str, ...] = ()
     faults: tuple[str, ...] = field(default=())
 
     def problems(self, now: dt.datetime) -> tuple[str, ...]:
@@ -91,6 +94,14 @@ class Status:
             found.append(f"a run was cut off while it asked a verifier; `hsm-enrol {again}` asks again")
         if self.tools and not self.tools_failed:
             found.append(self.tools)
+        if self.undelivered:
+            lost = deliver.PIN_CREDENTIAL in self.undelivered
+            way = (
+                "a grant and `hsm-enrol re-enrol` bring it"
+                if lost
+                else "`hsm-enrol enrol` unseals it, if this host can"
+            )
+            found.append(f"deliver.pin wants {' and '.join(self.undelivered)}, and it is not there; {way}")
         if self.record is not None and self.record.receipt_due is not None:
             found.append("the verifier was not told yet; `hsm-enrol refresh` tells it")
         if self.record is not None and self.record.pin is not None and self.record.pin.state != "accepted":
@@ -130,8 +141,15 @@ def _read_files(site: Site, record: Record | None) -> Status:
         unanswered=asked and not held,
         changing=changing,
         clone=_other_than(record.instance_id, site.root) if record else "",
+        undelivered=_undelivered(site, record) if record and installed and not changing else (),
         faults=() if changing else faults,
     )
+
+
+def _undelivered(site: Site, record: Record) -> tuple[str, ...]:
+    if record.pin is None or record.pin.state != "accepted":
+        return ()
+    return tuple(one for one in deliver.pin_files(site.settings) if not Path(below(site.root, one)).exists())
 
 
 def _other_than(instance: str, root: str) -> str:

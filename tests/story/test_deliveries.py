@@ -1,5 +1,6 @@
 """What applications get beside the slot: ha.env, the PIN if asked for, the Luna provider; kept right over reboots."""
 
+import datetime as dt
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ from cryptography.hazmat.primitives import serialization
 
 from hsm_enrol.deliver import HA_ENV, PIN_CREDENTIAL, PIN_FILE
 from hsm_enrol.host import credentials
+from hsm_enrol.host.site import Site
 from hsm_enrol.settings import DeliverSettings
+from hsm_enrol.status import read_status
 from lab.luna.estate import Estate
 from tests.played_host import GROUP, PlayedHost
 from tests.story.conftest import MakeWorld
@@ -151,6 +154,23 @@ def test_a_sealed_pin_that_does_not_open_is_a_warning_and_the_host_stays_a_membe
     assert ("the sealed PIN does not open" in said) == (harm != "gone")
     assert not host.path(PIN_FILE).exists()
     assert "LUNA_HA_LABEL" in host.path(HA_ENV).read_text()
+    missing = [PIN_CREDENTIAL, PIN_FILE] if harm == "gone" else [PIN_FILE]
+    (said,) = warnings(host)
+    assert said.startswith(f"deliver.pin wants {' and '.join(missing)}, and it is not there")
+
+
+def warnings(host: PlayedHost) -> list[str]:
+    return list(read_status(Site.of(host.settings), ask_tools=False).warnings(dt.datetime.now(dt.UTC)))
+
+
+def test_a_status_tells_of_a_pin_that_the_settings_want_and_applications_did_not_get(host: PlayedHost) -> None:
+    host.set(join="tool")
+    host.take()
+    assert warnings(host) == []
+    host.set(deliver=DeliverSettings(pin="credential"), join="tool")
+    host.mend()
+    (said,) = warnings(host)
+    assert said.startswith(f"deliver.pin wants {PIN_CREDENTIAL}, and it is not there")
 
 
 def test_a_pin_that_nobody_proved_is_not_given_to_applications(host: PlayedHost) -> None:
