@@ -456,7 +456,7 @@ def test_keys_that_were_exchanged_in_their_file_are_read_again_and_bad_ones_not_
     assert asked == ["AKIA1", "AKIA1", "AKIA2"]
     monkeypatch.setattr(PlayedEc2, "good", "AKIA3")
     asked.clear()
-    assert [ask() for _ in range(3)] == ["V9 not_authorised"] * 3
+    assert [ask() for _ in range(3)] == ["V9 wrong_region"] * 3
     assert asked == ["AKIA2"] * 3
 
 
@@ -484,7 +484,8 @@ def test_credentials_that_came_after_the_first_look_up_are_found(
     ("error", "reason", "detail"),
     [
         (ClientError({"Error": {"Code": "SlowDown"}}, "x"), "upstream_busy", "V9 throttled"),
-        (ClientError({"Error": {"Code": "AuthFailure"}}, "x"), "upstream_busy", "V9 not_authorised"),
+        # EC2 says so of keys that are no more, and in a region that the account has not opted into.
+        (ClientError({"Error": {"Code": "AuthFailure"}}, "x"), "upstream_busy", "V9 wrong_region"),
         (ClientError({"Error": {"Code": "ExpiredToken"}}, "x"), "upstream_busy", "V9 own_credentials"),
         (ClientError({"Error": {"Code": "InvalidClientTokenId"}}, "x"), "upstream_busy", "V9 wrong_region"),
         (ClientError({"Error": {"Code": "OptInRequired"}}, "x"), "upstream_busy", "V9 wrong_region"),

@@ -25,10 +25,13 @@ THROTTLED = frozenset(
         "EC2ThrottledException",
     }
 )
-DENIED = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "AuthFailure"})
+DENIED = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
 _CREDENTIALS = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "SignatureDoesNotMatch"})
-# Credentials of one partition mean nothing in another, and a region that was not opted into knows nobody.
-_REGION = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "OptInRequired", "InvalidAction"})
+# Credentials of one partition mean nothing in another, and a region that was not opted into knows nobody: EC2 says
+# AuthFailure there, STS and IAM InvalidClientTokenId; and both say the same of keys that are no more.
+_REGION = frozenset(
+    {"AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException", "OptInRequired", "InvalidAction"}
+)
 REFUSED = DENIED | _CREDENTIALS | _REGION
 """What AWS says to credentials that ended, were exchanged or called back; and to good ones that may not ask."""
 _OUR_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
