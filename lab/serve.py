@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 from lab.world import World
@@ -17,9 +20,16 @@ def main() -> int:
     stop = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # taken by sigwait below; threads and children never see them
     folder, told = (HERE / "world").absolute(), HERE / "lab.json"
+    HERE.mkdir(exist_ok=True)
+    here = os.open(HERE, os.O_RDONLY)
+    try:
+        fcntl.flock(here, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a second one would take the first one's folder away
+    except BlockingIOError:
+        print(f"make lab is at work here already: {told}", file=sys.stderr)
+        return 1
     if folder.exists():
         shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    folder.mkdir()
     try:
         with World(folder, named=False) as world:
             members = describe(world)

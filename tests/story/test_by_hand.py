@@ -36,6 +36,16 @@ def test_the_laboratory_runs_until_ctrl_c_and_the_agent_joins_and_finds_no_fault
                 [*agent, *words], env=environment(), capture_output=True, text=True, check=False, timeout=TIME
             )
 
+        again = subprocess.run(
+            [sys.executable, "-m", "lab", "serve"],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIME,
+        )
+        assert (again.returncode, again.stderr) == (1, "make lab is at work here already: .lab/lab.json\n")
         for words in (("check",), ("enrol", "-v"), ("status",), ("check",)):
             ran = types(*words)
             assert ran.returncode == 0, f"{words}: {ran.stdout}{ran.stderr}"
