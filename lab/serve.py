@@ -17,8 +17,10 @@ HERE = Path(".lab")
 
 def main() -> int:
     """Serve until SIGINT or SIGTERM; the folder and lab.json are gone afterwards."""
-    stop = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # taken by sigwait below; threads and children never see them
+    # Not blocked and waited for: the verifier's process would inherit that, and never hear its own SIGTERM.
+    told_to_stop, tell = os.pipe()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda *_: os.write(tell, b"."))
     folder, told = (HERE / "world").absolute(), HERE / "lab.json"
     HERE.mkdir(exist_ok=True)
     here = os.open(HERE, os.O_RDONLY)
@@ -37,7 +39,7 @@ def main() -> int:
             print("\n".join(f"{name:12} {value}" for name, value in members.items()))
             print("\ntry:  .venv/bin/hsm-enrol --config", world.config, "\\\n        --root", world.root, "enrol -v")
             print("Ctrl-C ends it", flush=True)
-            signal.sigwait(stop)
+            os.read(told_to_stop, 1)
     finally:
         told.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
