@@ -163,6 +163,46 @@ def test_sts_in_trouble_is_no_verdict_on_the_asker(
     assert refused(request_of(aws.launch())).reason == reason
 
 
+def sts_error(code: object, message: object = "no") -> bytes:
+    return json.dumps({"Error": {"Code": code, "Message": message}}).encode()
+
+
+def sts_names(**result: object) -> bytes:
+    return json.dumps({"GetCallerIdentityResponse": {"GetCallerIdentityResult": result}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason", "alarm"),
+    [
+        *((400, sts_error(code), "upstream_busy", False) for code in ("Throttling", "ThrottlingException")),
+        *((400, sts_error(code), "upstream_busy", False) for code in ("RequestLimitExceeded", "ServiceUnavailable")),
+        (400, sts_error("InternalFailure"), "upstream_busy", False),
+        (500, sts_error("AccessDenied"), "upstream_busy", False),
+        (503, sts_error("SignatureDoesNotMatch", "Signature expired: 1 is now earlier than 2"), "upstream_busy", False),
+        (403, sts_error("SignatureDoesNotMatch", "Signature expired: 1 is now earlier than 2"), "clock_skew", False),
+        (403, sts_error("SignatureDoesNotMatch", "Signature not yet current: 2 is later"), "clock_skew", False),
+        (400, sts_error("SignatureDoesNotMatch", "not: Signature expired"), "evidence_invalid", False),
+        *((403, sts_error(code), "nonce_stale", False) for code in ("ExpiredToken", "ExpiredTokenException")),
+        *((status, sts_error("AccessDenied"), "evidence_invalid", False) for status in (400, 403, 499)),
+        *((status, sts_error("AccessDenied"), "upstream_busy", False) for status in (201, 302, 399)),
+        *((403, body, "upstream_busy", False) for body in (b"{}", b"[]", b'{"Error":"x"}', sts_error(None))),
+        *((403, sts_error("AccessDenied", message), "upstream_busy", False) for message in (None, 1, ["no"])),
+        (403, b"<html>", "upstream_busy", False),
+        (200, b"<html>", "upstream_busy", True),
+        *((200, body, "upstream_busy", True) for body in (b"{}", b"[]", b'"x"', sts_error("AccessDenied"))),
+        *((200, sts_names(Account=one, Arn="arn:x"), "upstream_busy", True) for one in (None, 1, ["1"])),
+        *((200, sts_names(Account="1", Arn=one), "upstream_busy", True) for one in (None, 1, ["arn:x"])),
+        (200, sts_names(Arn="arn:x"), "upstream_busy", True),
+    ],
+)
+def test_v8_what_sts_says_is_translated_and_no_half_answer_names_anyone(
+    status: int, body: bytes, reason: str, *, alarm: bool
+) -> None:
+    with pytest.raises(Refusal) as caught:
+        caller_identity.read_answer(status, body)
+    assert (caught.value.reason, caught.value.alarm) == (reason, alarm)
+
+
 def test_a_date_too_far_away_is_a_clock_matter(refused: Refused, aws: Aws) -> None:
     request = request_of(aws.launch())
     aws.sts.shift = 3600
