@@ -154,6 +154,14 @@ def test_a_second_member_that_refuses_is_not_asked_twice_by_a_run_that_died(newe
     assert (first.tries, second.tries) == (1, tries)
 
 
+def test_leaving_does_not_forget_a_pin_that_was_refused(newest: PlayedHost) -> None:
+    wrong_pin(newest.estate)
+    newest.fails(newest.take)
+    newest.leave()
+    assert isinstance(newest.fails(newest.take), PinRefused)
+    assert newest.estate.tries == 1
+
+
 def test_a_signal_before_the_pin_was_typed_spends_nothing(newest: PlayedHost) -> None:
     def stop(receipt: dict[str, Any]) -> None:
         if receipt["result"] == "trying":
