@@ -268,6 +268,25 @@ def test_what_an_operator_has_judged_is_not_asked_again(site: Site, tmp_path: Pa
     assert site.start() == "operator"
 
 
+def test_a_ledger_that_an_operator_opened_before_the_start_stays_open(site: Site, tmp_path: Path) -> None:
+    site.backup(tmp_path / "backup")
+    site.serve(1, "new")
+    site.restore(tmp_path / "backup")
+    assert site.run("ledger", "mode", "open") == 0
+    assert site.start() == "open"
+
+
+def test_lg5_what_was_seen_later_is_not_forgotten_with_what_was_judged(store: Store) -> None:
+    store.remember("i-0000000a", SERIAL, "A" * 43)
+    judged = store.newest
+    store.remember("i-0000000b", SERIAL, "B" * 43)
+    store.forget(judged)
+    assert store.newest is not None
+    assert store.newest.instance_id == "i-0000000b"
+    store.forget(store.newest)
+    assert store.newest is None
+
+
 def test_an_operator_says_it_before_the_first_start(site: Site) -> None:
     site.serve(1, "new")
     assert site.run("ledger", "restored") == 0
