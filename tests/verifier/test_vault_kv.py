@@ -115,6 +115,26 @@ def test_serials_drawn_by_two_verifiers_at_once_are_all_different(place: Place) 
     assert serials == list(range(int(NOW), int(NOW) + 6))
 
 
+def test_serials_drawn_by_two_commands_at_once_are_all_different(tmp_path: Path) -> None:
+    together = threading.Barrier(6)
+
+    def publish(number: int) -> list[int]:
+        vault = Vault(tmp_path, b"v" * 32)
+        together.wait(10)
+        return [vault.put(f"group{number}", make_bundle(), NOW) for _ in range(5)]
+
+    with ThreadPoolExecutor(6) as pool:
+        serials = sorted(one for found in pool.map(publish, range(6)) for one in found)
+    assert serials == list(range(int(NOW), int(NOW) + 30))
+
+
+def test_bundles_that_cannot_be_listed_are_told_and_not_taken_for_none(tmp_path: Path) -> None:
+    (tmp_path / "web").touch()
+    vault = Vault(tmp_path, b"v" * 32)
+    with pytest.raises(VaultError, match="bundles of web cannot be listed"):
+        vault.current("web")
+
+
 def test_a_publication_by_one_verifier_is_the_others_current_at_once(place: Place) -> None:
     ours, theirs = place.vault(), place.vault()
     for _ in range(3):
