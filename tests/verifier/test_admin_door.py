@@ -107,6 +107,7 @@ def a_confirmed(operators: Operators) -> str:
     return next(one.instance_id for one in desk.list_slots(operators.store) if one.state == "CONFIRMED")
 
 
+KEPT_IN = ("form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'")
 PAGES = ("/", "/metrics", "/decisions", f"/instances/{HOSTILE}", "/nowhere", f"/instances/{HOSTILE}/grant", "/login")
 
 
@@ -116,8 +117,18 @@ def test_every_answer_carries_the_protecting_headers_and_is_not_kept(alice: Brow
     assert {name: reply.headers.get(name) for name in ALWAYS} == ALWAYS
     assert reply.headers["cache-control"] == "no-store"
     assert "server" not in reply.headers
-    assert "script-src" not in ALWAYS["content-security-policy"]
-    assert "default-src 'none'" in ALWAYS["content-security-policy"]
+    policy = set(reply.headers["content-security-policy"].split("; "))
+    assert policy == {"default-src 'none'", "style-src 'self'", "img-src 'self'", *KEPT_IN}
+
+
+def test_no_header_that_protects_is_left_out() -> None:
+    assert {name: value for name, value in ALWAYS.items() if name != "content-security-policy"} == {
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+        "referrer-policy": "same-origin",
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "same-origin",
+    }
 
 
 class Tags(HTMLParser):
