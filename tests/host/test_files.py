@@ -449,6 +449,17 @@ def test_a_second_run_meets_busy(tmp_path: Path) -> None:
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
 
+@pytest.mark.parametrize("place", ["run/hsm-enrol/lock", "run", "link"])
+def test_a_lock_that_cannot_be_made_is_told_with_its_path(tmp_path: Path, place: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "hsm-enrol").touch()
+    (tmp_path / "link").symlink_to("elsewhere")
+    with pytest.raises(CannotWrite) as caught:
+        Lock(str(tmp_path / place)).__enter__()
+    assert str(tmp_path / place) in caught.value.fault()
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_an_heir_of_the_descriptor_keeps_the_lock_alone(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     with Lock(path) as held:

@@ -110,6 +110,13 @@ def test_pages_follow_one_another_without_gap_or_repetition(store: Store) -> Non
     assert [line.instance_id for page in pages for line in page] == [instance(number) for number in range(7)]
 
 
+def test_a_time_line_has_what_was_taken_since_it_begins(store: Store) -> None:
+    for number in range(4):
+        age(store, serve(store, number), 100 * (number + 1))
+    now = time.time()
+    assert sorted(now - one for one in look(store).taken_since(now - 250)) == pytest.approx([100, 200], abs=30)
+
+
 def test_grants_are_listed_with_their_end(store: Store) -> None:
     desk.make_grant(store, INSTANCE, count=2, seconds=60, reason="<b>why</b>", owner=None)
     (line,) = look(store).grants_of(INSTANCE)

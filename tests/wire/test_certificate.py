@@ -93,6 +93,7 @@ BROKEN = {
     "date without Z": replaced(DATE, b"\x17\x0d270114080000A"),
     "date of another type": replaced(DATE, b"\x16\x0d270114080000Z"),
     "date of the other form": replaced(DATE, b"\x18\x0d270114080000Z"),
+    "date of the other form without Z": replaced(DATE, b"\x18\x0d2027011408000"),
     "date not ASCII": replaced(DATE, b"\x17\x0d\xff70114080000Z"),
 }
 
