@@ -154,6 +154,24 @@ def test_a_second_member_that_refuses_is_not_asked_twice_by_a_run_that_died(newe
     assert (first.tries, second.tries) == (1, tries)
 
 
+@pytest.mark.parametrize(
+    ("right", "owed"), [(True, ("failed", "interrupted", "accepted")), (False, ("failed", "pin_refused", "refused"))]
+)
+def test_a_run_that_died_after_a_try_owes_the_word_of_how_the_pin_fared(
+    newest: PlayedHost, owed: tuple[str, str, str], *, right: bool
+) -> None:
+    """A fleet waits for it at the gate."""
+    if not right:
+        wrong_pin(newest.estate)
+    assert killed(newest, "after", "hsm_enrol.pin_use:PinUse.end")
+    newest.at_rest()
+    record = newest.record
+    assert record is not None
+    assert record.receipt_due is not None
+    assert (record.receipt_due.result, record.receipt_due.code, record.receipt_due.pin) == owed
+    assert newest.pin_state == owed[2]
+
+
 def test_leaving_does_not_forget_a_pin_that_was_refused(newest: PlayedHost) -> None:
     wrong_pin(newest.estate)
     newest.fails(newest.take)
