@@ -123,6 +123,19 @@ def test_modes_of_what_holds_a_pin_are_mended(host: PlayedHost) -> None:
     assert host.mend() is False
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_pin_goes_with_the_host(host: PlayedHost, *, damaged: bool) -> None:
+    host.set(deliver=DeliverSettings(pin="file"))
+    host.take(trial=False)
+    assert host.path(PIN_FILE).exists()
+    if damaged:
+        host.path("/var/lib/hsm-enrol/record.json").write_bytes(b"{")
+        host.generalize()
+    else:
+        host.leave()
+    assert (host.path(PIN_FILE).exists(), host.path(PIN_CREDENTIAL).exists()) == (False, False)
+
+
 def test_what_the_settings_want_no_more_goes(host: PlayedHost) -> None:
     host.set(deliver=DeliverSettings(pin="file"))
     host.take(trial=False)

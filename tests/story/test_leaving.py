@@ -55,6 +55,18 @@ def test_the_host_is_given_back_byte_for_byte(host: PlayedHost) -> None:
     assert host.files() == before
 
 
+def test_a_host_that_was_mended_is_given_back_all_the_same(host: PlayedHost) -> None:
+    before = host.files()
+    host.take()
+    record = host.record
+    assert record is not None
+    assert record.former.cert is not None
+    host.path(record.former.cert).unlink()
+    assert host.mend() is True
+    host.leave()
+    assert host.files() == before
+
+
 def test_others_keep_their_server_group_and_certificates(joined: PlayedHost) -> None:
     joined.leave()
     others_are_untouched(joined)
