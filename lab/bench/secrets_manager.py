@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from typing import Any
 import boto3
 
 from lab import children
+from lab.bench.process import Failed
 
-AWS = Path(__file__).parents[2] / ".bench/venv/bin/aws"
+ENVIRONMENT = Path(__file__).parents[2] / ".bench/venv"
 NAME = "luna-bundle"
 
 
@@ -49,9 +51,16 @@ def serving(folder: Path, bundle: dict[str, Any]) -> Iterator[dict[str, str]]:
         children.stop(process, number=signal.SIGTERM)
 
 
-def argv() -> list[str]:
-    """Give the command."""
-    return [str(AWS), "secretsmanager", "get-secret-value", "--secret-id", NAME, "--query", "SecretString"]
+def argv(environment: Path = ENVIRONMENT) -> list[str]:
+    """Give the command. Raises Failed unless it runs on our own Python, which is half of what both of us take."""
+    told = dict(line.split(" = ", 1) for line in (environment / "pyvenv.cfg").read_text().splitlines() if " = " in line)
+    theirs, ours = (told["home"], told["version"]), (f"{sys.base_prefix}/bin", platform.python_version())
+    if theirs != ours:
+        raise Failed(
+            f"aws has Python {' '.join(theirs)}, and we {' '.join(ours)}: run packaging/dev/bench.sh with ours"
+        )
+    aws = environment / "bin/aws"
+    return [str(aws), "secretsmanager", "get-secret-value", "--secret-id", NAME, "--query", "SecretString"]
 
 
 def _listens(port: int) -> bool:

@@ -5,6 +5,7 @@ import dataclasses
 import http.client
 import json
 import os
+import platform
 import queue
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.bench import contestants, installed
+from lab.bench import contestants, installed, secrets_manager
 from lab.bench.classic import Classic
 from lab.bench.contest import BARS, Bar, compete, figures, ratio, table
 from lab.bench.contestants import plain_environment
@@ -169,6 +170,18 @@ def test_whole_processes_are_measured_with_their_children(tmp_path: Path) -> Non
             run.run([str(tmp_path / "nothing")], plain_environment())
     with Runner(tmp_path / "log", limit=0.2) as run, pytest.raises(Failed, match="ended with -9"):
         run.run(["/bin/sh", "-c", "exec sleep 60"], plain_environment())
+
+
+def test_aws_and_the_agent_are_compared_on_one_python_only(tmp_path: Path) -> None:
+    def made_by(home: str, version: str) -> Path:
+        (tmp_path / "pyvenv.cfg").write_text(f"home = {home}\nversion = {version}\nexecutable = /somewhere\n")
+        return tmp_path
+
+    home, version = f"{sys.base_prefix}/bin", platform.python_version()
+    assert secrets_manager.argv(made_by(home, version))[0] == str(tmp_path / "bin/aws")
+    for other in (("/elsewhere/bin", version), (home, "3.99.0")):
+        with pytest.raises(Failed, match=r"aws has Python .*: run packaging/dev/bench\.sh with ours"):
+            secrets_manager.argv(made_by(*other))
 
 
 def test_bao_agent_renders_both_files(tmp_path: Path) -> None:
