@@ -41,6 +41,10 @@ def killed_halfway(root: Path, monkeypatch: pytest.MonkeyPatch, act: Callable[[]
     assert os.path.isdir(state(root) + "/undo")
 
 
+def stop(*_: object) -> None:
+    raise PowerCut
+
+
 def test_leaving_without_a_commit_puts_everything_back(root: Path) -> None:
     with undo.begin(state(root), watch=[f"{root}/etc/conf", f"{root}/etc/new"], root=str(root)) as journal:
         assert journal.covers(f"{root}/etc/new")
@@ -188,6 +192,27 @@ def test_an_unchanged_file_that_cannot_be_replaced_is_as_it_was(root: Path) -> N
         assert not os.path.exists(state(root) + "/undo")
         assert (Path(conf).read_bytes(), Path(theirs).read_bytes()) == (b"old", b"theirs")
         assert sorted(os.listdir(root / "etc")) == ["conf", "theirs"]
+    finally:
+        subprocess.run(["chattr", "-i", theirs], check=True)
+
+
+def test_an_undo_that_is_cut_off_at_its_end_is_finished_though_a_file_could_not_be_replaced(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copies are gone by then, and one of them did not become the file."""
+    conf, theirs = f"{root}/etc/conf", f"{root}/etc/theirs"
+    Path(theirs).write_bytes(b"theirs")
+    killed_halfway(root, monkeypatch, lambda: files.put_file(conf, b"ours"), conf, theirs)
+    subprocess.run(["chattr", "+i", theirs], check=True)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(undo, "_close", stop)
+            with pytest.raises(PowerCut):
+                undo.settle(state(root), root=str(root))
+        assert undo.settle(state(root), root=str(root)).outcome == "undone"
+        assert (Path(conf).read_bytes(), Path(theirs).read_bytes()) == (b"old", b"theirs")
+        assert sorted(os.listdir(root / "etc")) == ["conf", "theirs"]
+        assert os.listdir(state(root)) == []
     finally:
         subprocess.run(["chattr", "-i", theirs], check=True)
 

@@ -1,9 +1,9 @@
 """Knows how to make many files change together or not at all: a rollback journal, and one rename that commits.
 
 Copies of what is about to change lie beside their targets; `undo/journal.json` names them; `record.json` carrying the
-journal's tx is the commit. Undo is renames only and needs no room on the disk. Whatever kills a run, `settle` finds
-either a tx that is in the record (finish: drop what is superseded) or one that is not (undo), and each of its acts can
-be done twice.
+journal's tx is the commit. Undo is renames only and needs no room on the disk, but where a file that is as it was
+cannot be replaced. Whatever kills a run, `settle` finds either a tx that is in the record (finish: drop what is
+superseded) or one that is not (undo), and each of its acts can be done twice.
 
 The journal is written twice: first naming only the folders in which copies will lie, so that a run killed while
 copying leaves nothing that the next start could not find; then whole.
@@ -188,6 +188,8 @@ def settle(
             tell(kept)
         if failed:
             raise UndoIncomplete(count=len(failed), path=failed[0])
+        if any(os.path.lexists(entry.to) for entry in script.entries if entry.was == "file"):
+            _name_no_copies(script, undo, root)
         outcome = "undone"
     for folder in (*script.folders, undo):
         if os.path.isdir(folder):
@@ -196,6 +198,17 @@ def settle(
                 files.fsync_folder(folder, root=root)  # what was put back by renaming
     _close(state, root)
     return Settled(outcome=outcome, displaced=tuple(displaced))
+
+
+def _name_no_copies(script: Script, undo: str, root: str) -> None:
+    """Say that all is back, where a copy is left over: once it is swept nothing else would tell that from a lost one.
+
+    CannotWrite leaves the journal whole: then it is all done again.
+    """
+    for folder in script.folders:
+        if os.path.isdir(folder):
+            files.fsync_folder(folder, root=root)
+    files.put_file(f"{undo}/journal.json", Script(tx=script.tx, folders=script.folders).to_bytes(), root=root)
 
 
 def is_open(state: str, *, root: str = "") -> bool:
