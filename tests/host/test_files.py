@@ -6,6 +6,7 @@ import stat
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,29 @@ def test_in_the_units_sandbox_a_file_of_another_owner_keeps_its_looks(tmp_path: 
         assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (mode, 1234, 1235)
         assert os.getxattr(place, "user.note") == b"kept"
         assert os.getxattr(place, "system.posix_acl_access") == entries
+
+
+def test_a_file_is_never_opened_to_another_group_than_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder with set-group-id a new file is of the folder's group to begin with."""
+    os.chown(tmp_path, 0, 1235)
+    tmp_path.chmod(0o2755)
+    looks, seen = files.Looks(mode=0o640, uid=1234, gid=1236, xattrs={"system.posix_acl_access": acl(4)}), []
+
+    def noting(act: Callable[..., None]) -> Callable[..., None]:
+        def noted(descriptor: int, *words: object) -> None:
+            act(descriptor, *words)
+            seen.append((os.fstat(descriptor).st_gid, os.fstat(descriptor).st_mode & 0o077))
+
+        return noted
+
+    for act in ("fchown", "fchmod", "setxattr"):
+        monkeypatch.setattr(os, act, noting(getattr(os, act)))
+    with open_folder(str(tmp_path)) as folder:
+        name = files.make_temp(folder, b"a key", looks)
+    status = (tmp_path / name).stat()
+    assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o640, 1234, 1236)
+    assert seen[-1] == (1236, 0o040)
+    assert [group for group, bits in seen if bits and group != 1236] == []
 
 
 def test_the_mode_asked_for_wins_over_an_old_acls_mask(tmp_path: Path) -> None:

@@ -32,14 +32,13 @@ class Looks:
 def set_looks(descriptor: int, looks: Looks) -> None:
     """Give an open file its owner, permission bits and attributes; what already fits is not touched.
 
-    In the units we have no right over the files of others but to give files away: one of ours gets its owner last,
-    another's first. Attributes before the bits, which may be read-only; bits after the ACL, which moves them, and
-    once more after an owner, who drops set-id bits. A file system without attributes, or a policy against them, is no
-    failure.
+    The group before any bit: it may be the folder's, which has no right to see it. The owner in the units, where we
+    have no right over the files of others but to give files away: last of one of ours, first of another's. Attributes
+    before the bits, which may be read-only; bits after the ACL, which moves them, and once more after an owner, who
+    drops set-id bits. A file system without attributes, or a policy against them, is no failure.
     """
-    ours = os.fstat(descriptor).st_uid == os.geteuid()
-    if not ours:
-        _set_owner(descriptor, looks)
+    uid = os.fstat(descriptor).st_uid
+    _set_owner(descriptor, uid if uid == os.geteuid() else looks.uid, looks.gid)
     for name in sorted(looks.xattrs, key=lambda name: (name == ACL, name)):
         try:
             os.setxattr(descriptor, name, looks.xattrs[name])
@@ -47,15 +46,15 @@ def set_looks(descriptor: int, looks: Looks) -> None:
             if error.errno not in _IGNORED:
                 raise
     _set_mode(descriptor, looks)
-    if ours and _set_owner(descriptor, looks):
+    if _set_owner(descriptor, looks.uid, looks.gid):
         _set_mode(descriptor, looks)
 
 
-def _set_owner(descriptor: int, looks: Looks) -> bool:
+def _set_owner(descriptor: int, uid: int, gid: int) -> bool:
     status = os.fstat(descriptor)
-    if (status.st_uid, status.st_gid) == (looks.uid, looks.gid):
+    if (status.st_uid, status.st_gid) == (uid, gid):
         return False
-    os.fchown(descriptor, looks.uid, looks.gid)
+    os.fchown(descriptor, uid, gid)
     return True
 
 
