@@ -1,13 +1,15 @@
 """Who looks while a run is at work is told so, and not that a run was cut off, or that the host has drifted."""
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hsm_enrol.cli.plan import show_plan
-from hsm_enrol.host import state, undo
+from hsm_enrol.cli.status import show_status
+from hsm_enrol.host import last_run, state, undo
 from hsm_enrol.host.folders import below
 from hsm_enrol.host.lock import Lock, is_held
 from hsm_enrol.host.site import Site
@@ -107,3 +109,11 @@ def test_looking_at_the_lock_takes_it_from_nobody(tmp_path: Path) -> None:
     assert not is_held(path)
     with Lock(path):
         pass
+
+
+def test_figures_for_a_graph_that_cannot_be_read_are_no_reason_to_show_nothing(
+    host: PlayedHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.path(last_run.PATH).write_bytes(bytes(9000))
+    assert show_status(lambda: host.settings, as_json=True, ask_tools=False) == 0
+    assert json.loads(capsys.readouterr().out)["problems"] == []

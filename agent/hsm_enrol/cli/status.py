@@ -27,7 +27,8 @@ def show_status(read: Callable[[], Settings], *, as_json: bool, ask_tools: bool,
     try:
         settings = read()
         found = read_status(Site.of(settings), ask_tools=ask_tools)
-        last = read_last_run(found.record.instance_id, settings.root) if found.record is not None else None
+        named = found.record.instance_id if found.record is not None and metrics else ""
+        last = read_last_run(named, settings.root) if named else None
     except EnrolError:
         if metrics:  # an old file would go on saying healthy
             write_metrics(metrics, None, None, now)
