@@ -100,7 +100,7 @@ def _open_pin(host: Host, seen: Seen) -> bool:
     wanted = host.site.settings.deliver.pin == "file" and seen.at(deliver.PIN_FILE) is ABSENT
     sealed = files.read_file(deliver.PIN_CREDENTIAL, root=host.root)
     if sealed is None:
-        if host.record is not None and host.record.pin is not None and host.record.pin.state == "accepted":
+        if host.record is not None and host.record.has_good_pin:
             host.run.voice.warn(
                 f"{deliver.PIN_CREDENTIAL} is gone; `hsm-enrol re-enrol` brings the PIN back on a grant"
             )

@@ -92,6 +92,12 @@ class Record:
         )
 
     @property
+    def has_good_pin(self) -> bool:
+        """Tell whether the installed bundle has a PIN, and the HSM took it here."""
+        pin, installed = self.pin, self.installed
+        return pin is not None and pin.state == "accepted" and installed is not None and installed.pin_id == pin.id
+
+    @property
     def is_empty(self) -> bool:
         """Tell whether nothing is in it that anybody could miss."""
         return (self.installed, self.image, self.pin, self.receipt_due) == (None, None, None, None)

@@ -147,7 +147,7 @@ def _read_files(site: Site, record: Record | None) -> Status:
 
 
 def _undelivered(site: Site, record: Record) -> tuple[str, ...]:
-    if record.pin is None or record.pin.state != "accepted":
+    if not record.has_good_pin:
         return ()
     return tuple(one for one in deliver.pin_files(site.settings) if not Path(below(site.root, one)).exists())
 

@@ -1,5 +1,6 @@
 """What applications get beside the slot: ha.env, the PIN if asked for, the Luna provider; kept right over reboots."""
 
+import dataclasses
 import datetime as dt
 import subprocess
 from collections.abc import Iterator
@@ -184,6 +185,18 @@ def test_a_status_tells_of_a_pin_that_the_settings_want_and_applications_did_not
     host.mend()
     (said,) = warnings(host)
     assert said.startswith(f"deliver.pin wants {PIN_CREDENTIAL}, and it is not there")
+
+
+def test_a_pin_that_the_installed_bundle_does_not_have_is_not_missed(host: PlayedHost) -> None:
+    """No grant would bring it."""
+    host.set(join="tool")
+    host.take()
+    host.take(dataclasses.replace(host.estate.bundle(serial=2), pin=None))
+    host.set(deliver=DeliverSettings(pin="credential"), join="tool")
+    host.said.truncate(0)
+    host.mend()
+    assert "is gone" not in host.said.getvalue()
+    assert warnings(host) == []
 
 
 def test_a_pin_that_nobody_proved_is_not_given_to_applications(host: PlayedHost) -> None:
