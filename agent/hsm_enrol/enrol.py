@@ -86,10 +86,9 @@ def _ask_and_install(host: Host, reason: str, *, have: int | None) -> Outcome:
             tell_failed(host, owner, asker.answer, error, UNSPENT)
         state.drop_pending(host.root)
         raise
+    state.drop_pending(host.root)  # from here on the journal says what was cut off
     run.voice.know(verifier=host.courier.url)
-    outcome = _install(host, owner, got, got.bundle) if got.bundle else _current(host)
-    state.drop_pending(host.root)
-    return outcome
+    return _install(host, owner, got, got.bundle) if got.bundle else _current(host)
 
 
 def _evidence(host: Host) -> str:
@@ -126,7 +125,6 @@ def _install(host: Host, owner: Owner, got: Got, bundle: Bundle) -> Outcome:
         reached = install(wanted, host.site, host.lock, host.run.voice)
     except EnrolError as error:
         tell_failed(host, owner, got.answer, error, pin.state)
-        state.drop_pending(host.root)
         raise
     finally:
         credentials.zero(pin.value)
