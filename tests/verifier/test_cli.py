@@ -184,6 +184,27 @@ def test_put_without_file_or_parts_is_a_usage_error(run: Run) -> None:
     assert run("bundle", "put", "--group", "web")[0] == 64
 
 
+@pytest.mark.parametrize(
+    ("words", "unknown"),
+    [
+        (["bundle", "put", "--group", "web", "--pin", PIN], "--pin"),
+        (["bundle", "put", "--group", "web", f"--pin={PIN}"], "--pin"),
+        (["bundle", "rotate", "--group", "web", "--certificate", "c", "--key", "k", "--pin", PIN], "--pin"),
+        (["ledger", "list", "--over"], "--over"),
+        (["audit", "tail", "-n3", "more"], "more"),
+    ],
+)
+def test_an_option_is_written_out_and_the_word_after_an_unknown_one_is_not_told(
+    run: Run, capsys: pytest.CaptureFixture[str], words: list[str], unknown: str
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        run(*words)
+    assert left.value.code == 64
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1] == f"hsm-verifier: error: unrecognized arguments: {unknown}"
+    assert PIN not in said
+
+
 def test_a_group_name_is_no_path(run: Run, parts: list[str]) -> None:
     status, _, err = run("bundle", "put", "--group", "../web", *parts)
     assert (status, "group name" in err) == (69, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hsm_enrol.errors import WireError
 from hsm_verifier import __version__
@@ -52,7 +52,10 @@ COMMANDS = (
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with the exit status of sysexits for wrong usage."""
+    """argparse, with the exit status of sysexits for wrong usage, and no short forms: `--pin 1234` named a file."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -73,7 +76,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; faults are one line on stderr."""
-    args = make_parser().parse_args(argv)
+    parser = make_parser()
+    args, more = parser.parse_known_args(argv)
+    if more:  # what follows an unknown option may be a secret
+        names = [word.partition("=")[0] for word in more if word.startswith("-")]
+        parser.error(f"unrecognized arguments: {' '.join(names or more)}")
     try:
         return int(args.run(args))
     except CliError as error:
