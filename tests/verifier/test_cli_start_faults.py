@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import logging
+import os
 import re
 import socket
 from pathlib import Path
@@ -11,6 +14,9 @@ import pytest
 
 from hsm_verifier.__main__ import main
 from hsm_verifier.cli import serve as cli_serve
+from hsm_verifier.policy_file import read_policy
+from hsm_verifier.vault import Entry, VaultError
+from tests.verifier.party import make_bundle
 
 
 @pytest.fixture
@@ -111,3 +117,89 @@ def test_a_group_whose_evidence_binds_no_key_is_warned_of_at_each_start(
             status = main(["serve", "--listen", "127.0.0.1:0", "--admin", "", "--config", str(config)])
         assert status == 0, capsys.readouterr().err
         assert [one.getMessage() for one in caplog.records if one.name == "hsm_verifier"] == wanted
+
+
+def start(folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[str]]:
+    """Start, serve nobody, and give the status and what was warned of."""
+    monkeypatch.setattr(cli_serve, "serve", lambda *args, **_more: [one.close() for one in args[3]])
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "hsm_verifier"):
+        status = main(
+            ["serve", "--listen", "127.0.0.1:0", "--admin", "", "--config", str(folder / "hsm-verifier.toml")]
+        )
+    return status, [one.getMessage() for one in caplog.records if one.name == "hsm_verifier"]
+
+
+def test_a_current_bundle_that_does_not_open_is_warned_of_at_each_start(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = json.loads(make_bundle().to_bytes())
+    bundle = tmp_path / "bundle.json"
+    bundle.touch(0o600)
+    bundle.write_text(json.dumps({name: value for name, value in whole.items() if name not in {"schema", "serial"}}))
+    for group in ("web", "web", "nobodys"):
+        assert main(["bundle", "put", "--group", group, str(bundle), "--config", f"{folder}/hsm-verifier.toml"]) == 0
+    newest = capsys.readouterr().out.split()[1]
+    assert start(folder, caplog, monkeypatch) == (0, [])
+    (folder / "secrets/bundle.key").write_bytes(os.urandom(32))
+    says = f"the bundle of group web cannot be used: bundle web {newest} does not open (InvalidTag)"
+    assert start(folder, caplog, monkeypatch) == (0, [says])
+
+
+def test_a_store_that_is_away_keeps_nobody_from_starting(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text("t")
+    config = folder / "hsm-verifier.toml"
+    text = re.sub(r"(?m)^bundle(s|_key) = .*\n", "", config.read_text())
+    config.write_text(f'{text}\n[openbao]\nurl = "https://127.0.0.1:1"\ntoken_file = "{token}"\n')
+    policy = folder / "policy.toml"
+    policy.write_text(policy.read_text() + policy.read_text().replace("groups.web", "groups.batch"))
+    says = "bundles were not looked at: OpenBao: unreachable"
+    assert start(folder, caplog, monkeypatch) == (0, [says])
+
+
+POLICY = {
+    "groups": {
+        name: {"accounts": ["111122223333"], "regions": ["eu-central-1"], "roles": ["web"], "level": "identity-role"}
+        for name in ("one", "two", "three")
+    }
+}
+
+
+class Slow:
+    """A store that takes three seconds for each look, and finds what it was given."""
+
+    def __init__(self, error: VaultError | None) -> None:
+        self.asked: list[str] = []
+        self._error = error
+        self._times = itertools.count(0.0, 3.0)
+
+    def clock(self) -> float:
+        return next(self._times)
+
+    def current(self, group: str) -> Entry | None:
+        self.asked.append(group)
+        if self._error is not None:
+            raise self._error
+        return None
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (None, ["one", "three"]),
+        (VaultError("broken"), ["one", "three"]),
+        (VaultError("away", again_in=5.0), ["one"]),
+    ],
+)
+def test_a_start_looks_at_bundles_only_for_a_while(error: VaultError | None, asked: list[str]) -> None:
+    store = Slow(error)
+    cli_serve.warn_of_bundles(read_policy(POLICY), store, clock=store.clock)
+    assert store.asked == asked

@@ -11,9 +11,12 @@ import resource
 import ssl
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
+from hsm_enrol.errors import WireError
 from hsm_verifier.admin.open import open_admin
 from hsm_verifier.answer_keys import AnswerKeys
 from hsm_verifier.aside import Aside, Threads, in_place
@@ -31,11 +34,13 @@ from hsm_verifier.server import serve, tls_context
 from hsm_verifier.service import Service
 from hsm_verifier.settings import ServerSettings, Settings, parse_listen
 from hsm_verifier.sockets import listening_sockets
+from hsm_verifier.vault import UNTIL_MENDED, VaultError
 from hsm_verifier.world import World
 
 ASKS_PER_MINUTE = 6  # V8
 ADMIN_CONNECTIONS = 2  # as many as it has threads
 COLLECT_AFTER = 20_000  # objects more than were freed; with Python's own 700 it was a thirtieth of the CPU
+LOOKING = 8.0  # seconds in which a start begins to look at one more bundle
 OTHER_FILES = 128  # open files besides connections and those of decisions
 
 _log = logging.getLogger("hsm_verifier")
@@ -62,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     asking = Threads(settings.server.workers, "ask")
     world = make_world(settings, asking)
     warn(world.policy)
+    warn_of_bundles(world.policy, world.vault)
     guard_restore(world.store, audit, Path(settings.state.audit))
     try:
         context = tls_context(settings.server)
@@ -142,6 +148,33 @@ def warn(policy: Policy) -> None:
     for name in policy.names():
         if policy.group(name).level != "identity-role":
             _log.warning("group %s accepts evidence that does not bind the asker's key", name)
+
+
+class Current(Protocol):
+    """The bundles, as far as a start looks at them."""
+
+    def current(self, group: str) -> object:
+        """Give a group's newest bundle, opened. Raises VaultError, WireError."""
+
+
+def warn_of_bundles(policy: Policy, bundles: Current, *, clock: Callable[[], float] = time.monotonic) -> None:
+    """Say at every start which group's bundle does not open, as with another bundle key: all its askers would wait.
+
+    A store that is away, or slow, is not waited for: the operators' page and each asker's alarm tell the rest.
+    """
+    until = clock() + LOOKING
+    for name in sorted({policy.group(one).bundle_name for one in policy.names()}):
+        if clock() >= until:
+            return
+        try:
+            bundles.current(name)
+        except VaultError as error:
+            if error.again_in < UNTIL_MENDED:
+                _log.warning("bundles were not looked at: %s", error)
+                return
+            _log.warning("the bundle of group %s cannot be used: %s", name, error)
+        except WireError as error:
+            _log.warning("the bundle of group %s cannot be used: %s (%s)", name, error.what, error.rule)
 
 
 def guard_restore(store: Store, audit: Audit, path: Path) -> None:
