@@ -76,6 +76,23 @@ def test_a_role_that_is_none_is_named(folder: Path, capsys: pytest.CaptureFixtur
     assert line.startswith("hsm-verifier: aws.assume_role: ")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("assume_role", "arn:{partition}:iam::{account}:role/hsm/{account}-{partition}-reads"),
+        ("assume_role", "arn:aws:iam::111122223333:role/reads"),
+        ("endpoint_url", "https://gateway.example:8443/aws/"),
+    ],
+)
+def test_addresses_and_roles_as_the_document_allows_them_are_taken(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, key: str, value: str
+) -> None:
+    config = folder / "hsm-verifier.toml"
+    text = re.sub(r"(?m)^endpoint_url = .*\n", "", config.read_text())
+    config.write_text(text.replace("[aws]\n", f'[aws]\n{key} = "{value}"\n'))
+    assert start(folder, caplog, monkeypatch) == (0, [])
+
+
 def test_a_place_that_is_taken_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

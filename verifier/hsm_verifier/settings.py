@@ -26,7 +26,10 @@ __all__ = [
     "settings_from_table",
 ]
 
-_ROLE = r"arn:(\{partition\}|aws[a-z-]*):iam::(\{account\}|[0-9]{12}):role/[A-Za-z0-9_+=,.@/-]+"
+_ROLE = (
+    r"arn:(\{partition\}|aws[a-z-]*):iam::(\{account\}|[0-9]{12})"
+    r":role/([A-Za-z0-9_+=,.@/-]|\{account\}|\{partition\})+"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +188,7 @@ def _check_aws(aws: AwsSettings) -> None:
     """See now what would otherwise be found by the first instance that asks."""
     if aws.inventory not in {"ec2", "static"}:
         raise SettingsError("aws.inventory: ec2 or static")
-    if aws.endpoint_url and not re.fullmatch(r"https?://[^/\s]+/?", aws.endpoint_url):
+    if aws.endpoint_url and not re.fullmatch(r"https?://[^/\s]+(/[^\s?#]*)?", aws.endpoint_url):
         raise SettingsError(f"aws.endpoint_url: {aws.endpoint_url!r} is not https://HOST, or http://HOST")
     if aws.assume_role and not re.fullmatch(_ROLE, aws.assume_role, re.ASCII):
         raise SettingsError("aws.assume_role: like arn:{partition}:iam::{account}:role/NAME")
