@@ -117,6 +117,16 @@ def test_a_database_that_cannot_be_reached_is_told_in_its_drivers_words(
     assert says in line
 
 
+def test_a_ledgers_password_that_is_no_text_is_named_and_not_shown(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    password = folder / "secrets/ledger-password"
+    password.touch(0o600)
+    password.write_bytes("CANARY-pässword\n".encode("latin-1"))
+    status, line = fault(folder, capsys, "ledger", f'"postgresql://u@127.0.0.1:1/x"\nledger_password = "{password}"')
+    assert (status, line) == (78, f"hsm-verifier: {password} is no UTF-8")
+
+
 def test_a_group_whose_evidence_binds_no_key_is_warned_of_at_each_start(
     folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,7 +67,7 @@ def become_owner_of(folder: Path) -> None:
 
 
 def open_store(settings: Settings, *, pool: int = 2) -> Store:
-    """Open the ledger and prove it ours (LG3). Raises LedgerError, OSError."""
+    """Open the ledger and prove it ours (LG3). Raises LedgerError, OSError, CliError."""
     store = unproven_store(settings, pool=pool)
     try:
         store.prove_ours(audience=settings.audience, nonce_key=nonce_key_of(settings))
@@ -78,9 +78,12 @@ def open_store(settings: Settings, *, pool: int = 2) -> Store:
 
 
 def unproven_store(settings: Settings, *, pool: int = 2) -> Store:
-    """Open the database that is or will be the ledger. Raises LedgerError, OSError."""
+    """Open the database that is or will be the ledger. Raises LedgerError, OSError, CliError."""
     state = settings.state
-    password = read_secret(Path(state.ledger_password)).decode().rstrip("\r\n") if state.ledger_password else ""
+    try:
+        password = read_secret(Path(state.ledger_password)).decode().rstrip("\r\n") if state.ledger_password else ""
+    except UnicodeDecodeError:
+        raise CliError(f"{state.ledger_password} is no UTF-8", 78) from None
     return Store(state.ledger, password=password, pool=pool)
 
 
