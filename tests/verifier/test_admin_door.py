@@ -694,8 +694,9 @@ def test_a_bundle_that_does_not_open_takes_neither_page_nor_metrics_away(tmp_pat
     store.close()
     with running(at(made, "127.0.0.1:0")) as operators, Browser(operators) as alice:
         assert 'hsm_verifier_bundle_broken{group="batch"} 0' in alice.look("/metrics").text
-    newest = max((Path(made.state.bundles) / "batch").glob("*.sealed"))
-    newest.write_bytes(b"x" * 100)
+        newest = max((Path(made.state.bundles) / "batch").glob("*.sealed"))
+        newest.write_bytes(b"x" * 100)
+        assert 'hsm_verifier_bundle_broken{group="batch"} 1' in alice.look("/metrics").text  # though it opened once
     with running(at(made, "127.0.0.1:0")) as operators, Browser(operators) as alice:
         told, page = alice.look("/metrics"), alice.look("/")
         assert (told.status_code, page.status_code) == (200, 200)
