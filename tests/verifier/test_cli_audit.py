@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from hsm_verifier.__main__ import main
 from hsm_verifier.admin.tokens import Tokens
-from hsm_verifier.audit import Audit, Fact
+from hsm_verifier.audit import Audit, Fact, tail
+from hsm_verifier.cli import audit as cli_audit
 from hsm_verifier.cli.common import open_store, paint
 from hsm_verifier.inventory.facts import Facts
 from hsm_verifier.ledger.schema import slots
@@ -80,6 +82,22 @@ def test_tail_reads_no_more_of_years_of_audit_than_it_shows(run: Run, folder: Pa
         file.write(b"\n")
         file.writelines(b'{"event":"enrolment","n":%d}\n' % number for number in range(5))
     assert [json.loads(line)["n"] for line in run("audit", "tail", "-n", "3", "--json")[1].splitlines()] == [2, 3, 4]
+
+
+def test_a_line_that_comes_as_the_newest_are_read_is_shown_once(
+    run: Run, audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_as_one_comes(*what: Any) -> tuple[str, ...]:
+        audit.write("grant", NOW, instance=INSTANCE, by="alice", count=7)
+        return tail(*what)
+
+    def pause(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_audit, "tail", look_as_one_comes)
+    monkeypatch.setattr(time, "sleep", pause)
+    status, out, _ = run("audit", "tail", "-f")
+    assert (status, out.count("count 7"), out.count("init")) == (130, 1, 1)
 
 
 def test_a_hostile_name_or_a_line_that_is_none_of_ours_does_nothing_to_the_terminal(

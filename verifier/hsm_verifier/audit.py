@@ -119,10 +119,10 @@ class Audit:
                 os.close(handle)
 
 
-def tail(path: Path, count: int) -> tuple[str, ...]:
-    """Give the last lines, oldest first; no more of the file is read than they want."""
+def tail(path: Path, count: int, end: int) -> tuple[str, ...]:
+    """Give the last lines before `end` bytes, oldest first; no more of the file is read than they want."""
     lines: list[bytes] = []
-    for those_before in _from_the_end(path):
+    for those_before in _from_the_end(path, end):
         lines = those_before.splitlines() + lines
         if len(lines) >= count:
             break
@@ -149,11 +149,11 @@ def last_taken(path: Path, since: float) -> Witness | None:
     return None
 
 
-def _from_the_end(path: Path) -> Iterator[bytes]:
-    """Give the file's whole lines, many at a time, the newest first."""
+def _from_the_end(path: Path, end: int | None = None) -> Iterator[bytes]:
+    """Give the file's whole lines, many at a time, the newest first, all or those before `end`."""
     try:
         with path.open("rb") as file:
-            end = os.fstat(file.fileno()).st_size
+            end = os.fstat(file.fileno()).st_size if end is None else end
             while end:
                 begin = max(0, end - _MANY)
                 file.seek(begin)

@@ -42,7 +42,7 @@ def run_tail(args: argparse.Namespace) -> int:
         raise CliError("--lines wants a number of lines, or 0", 64)
     path = Path(settings_of(args).state.audit)
     end = path.stat().st_size if path.exists() else 0
-    for line in tail(path, args.lines) if end else ():
+    for line in tail(path, args.lines, end):  # what comes meanwhile is for those who follow
         _show(line, raw=args.json)
     if args.follow:
         for line in _follow(path, end):
