@@ -72,7 +72,7 @@ MUTANTS = (
         f"{WIRE}/binding.py",
         'len(part).to_bytes(4, "big") + part',
         "part",
-        "tests/wire/test_strict.py tests/wire/test_binding.py",
+        "tests/wire/test_strict.py",
     ),
     Mutant(
         "V1",
@@ -353,11 +353,18 @@ def tried(mutant: Mutant, copy: Path) -> str:
     whole = file.read_text()
     if mutant.old not in whole:
         return "stale"
-    tests = [one for one in mutant.tests.split() if (copy / one).exists()]
     try:
         file.write_text(whole.replace(mutant.old, mutant.new))
         ran = subprocess.run(
-            [sys.executable, "-m", "pytest", *QUIET, "-k", WORDS.get(mutant.rule, f"{mutant.rule.lower()}_"), *tests],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                *QUIET,
+                "-k",
+                WORDS.get(mutant.rule, f"{mutant.rule.lower()}_"),
+                *mutant.tests.split(),
+            ],
             cwd=copy,
             capture_output=True,
             text=True,
