@@ -3,7 +3,8 @@
 `python -m lab.bench.floor` serves challenge, assertion and receipt of usual sizes by plain uvicorn (uvloop, httptools),
 one TLS connection an enrolment, with nothing of the verifier's own: no parse, no limit, no policy, no AWS. Then the
 same with an enrolment's cryptography, then with two durable transactions and two durable audit lines as well, one
-after the other. Nobody opens an answer, so the askers here are as cheap as can be.
+after the other, then with what is wanted at the same time written together, as the verifier does. Nobody opens an
+answer, so the askers here are as cheap as can be.
 """
 
 from __future__ import annotations

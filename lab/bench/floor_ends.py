@@ -6,6 +6,7 @@ figures.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import queue
@@ -15,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from hsm_enrol.wire.seal import KEMS, SealPrivateKey, SealPublicKey
 from lab import pki
 from lab.bench.line import Line, context_of
 
-LEVELS = ("wire", "cryptography", "durable")
+LEVELS = ("wire", "cryptography", "durable", "together")
 CHALLENGE, ASSERTION, BUNDLE, RECEIPT = 240, 5000, 4000, 450  # bytes
 OK = 200
 HEADER = b'{"alg":"ES256"}'
@@ -46,12 +48,21 @@ class Work:
         self._document = b"x" * 500
         self._document_signature = self._aws.sign(self._document, padding.PKCS1v15(), hashes.SHA256())
         self._seal = SealPrivateKey.generate(KEMS[0]).public.raw
-        self._database = sqlite3.connect(folder / "floor.db", isolation_level=None)
+        self.database = sqlite3.connect(folder / "floor.db", isolation_level=None, check_same_thread=False)
         for line in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "CREATE TABLE slots (state TEXT)"):
-            self._database.execute(line)
+            self.database.execute(line)
         self._audit = os.open(folder / "audit.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._writer = ThreadPoolExecutor(1)
+        self._waiting: list[asyncio.Future[None]] = []
+        self._writing: asyncio.Task[None] | None = None
 
-    def answer(self) -> bytes:
+    def close(self) -> None:
+        """Close both."""
+        self._writer.shutdown()
+        self.database.close()
+        os.close(self._audit)
+
+    async def answer(self) -> bytes:
         """Do what an assertion asks for and give bytes of an answer's size."""
         if self._level == 0:
             return b"x" * (BUNDLE * 3 // 2)
@@ -59,22 +70,41 @@ class Work:
         self._aws.public_key().verify(self._document_signature, self._document, padding.PKCS1v15(), hashes.SHA256())
         sealed = SealPublicKey.load(KEMS[0], self._seal).seal(b"x" * BUNDLE, b"info")
         answer = jws.sign(HEADER, sealed, self._answer)
-        self._keep()
+        await self._keep()
         return answer
 
-    def receipt(self) -> None:
+    async def receipt(self) -> None:
         """Do what a receipt asks for."""
         if self._level:
             jws.verify(self._signed, HEADER, self._asker.public_key())
-            self._keep()
+            await self._keep()
 
-    def _keep(self) -> None:
+    async def _keep(self) -> None:
         if self._level == LEVELS.index("durable"):
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.execute("INSERT INTO slots VALUES ('TAKEN')")
-            self._database.execute("COMMIT")
-            os.write(self._audit, b"x" * 1000 + b"\n")
-            os.fdatasync(self._audit)
+            self._write(1)
+        elif self._level == LEVELS.index("together"):
+            kept = asyncio.get_running_loop().create_future()
+            self._waiting.append(kept)
+            if self._writing is None:
+                self._writing = asyncio.create_task(self._write_for_all())
+            await kept
+
+    async def _write_for_all(self) -> None:
+        """Have a thread write what is wanted, then what was wanted meanwhile, until nobody waits."""
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._write, len(batch))
+            for one in batch:
+                one.set_result(None)
+        self._writing = None
+
+    def _write(self, count: int) -> None:
+        self.database.execute("BEGIN IMMEDIATE")
+        for _ in range(count):
+            self.database.execute("INSERT INTO slots VALUES ('TAKEN')")
+        self.database.execute("COMMIT")
+        os.write(self._audit, (b"x" * 1000 + b"\n") * count)
+        os.fdatasync(self._audit)
 
 
 def make_app(work: Work) -> Callable[[dict[str, Any], Receive, Send], Awaitable[None]]:
@@ -86,9 +116,9 @@ def make_app(work: Work) -> Callable[[dict[str, Any], Receive, Send], Awaitable[
             more = (await receive()).get("more_body", False)
         status, body = OK, b"x" * CHALLENGE
         if scope["path"] == "/v1/enrolments":
-            body = work.answer()
+            body = await work.answer()
         elif scope["path"] == "/v1/receipts":
-            work.receipt()
+            await work.receipt()
             status, body = 204, b""
         headers = [(b"content-length", str(len(body)).encode())] if body else []
         await send({"type": "http.response.start", "status": status, "headers": headers})
