@@ -54,8 +54,12 @@ def test_the_laboratory_runs_until_ctrl_c_and_the_agent_joins_and_finds_no_fault
         lab.send_signal(signal.SIGINT)
         assert lab.wait(TIME) == 0
     finally:
-        lab.kill()
-        lab.wait()
+        lab.terminate()  # it ends its verifier, which would outlive it otherwise
+        try:
+            lab.wait(TIME)
+        finally:
+            lab.kill()
+            lab.wait()
         lab.stdout.close()
     assert (tmp_path / "errors").read_text() == ""
     assert list((tmp_path / ".lab").iterdir()) == []
