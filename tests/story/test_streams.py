@@ -63,9 +63,9 @@ def test_a_closed_stderr_costs_no_result(world: World) -> None:
 def test_a_terminal_of_an_older_locale_is_shown_what_it_cannot_write_as_escapes(world: World) -> None:
     """A comment of the site's in Chrystoki.conf, and our own text: neither is a reason to call it a bug."""
     conf, record = world.client.conf, world.root / "var/lib/hsm-enrol/record.json"
-    joined, known = conf.read_text(), record.read_bytes()
+    joined, known = conf.read_bytes(), record.read_bytes()
     try:
-        conf.write_text(joined.replace("HAOnly = 1;", "# \N{RIGHTWARDS ARROW}\n   HAOnly = 0;"))
+        conf.write_bytes(joined.replace(b"HAOnly = 1;", "# \N{RIGHTWARDS ARROW}\n   HAOnly = 0;".encode()))
         drifted = world.agent("enrol", "--plan", PYTHONIOENCODING="iso8859-1")
         assert (drifted.returncode, drifted.stderr) == (0, "")
         assert "\\u2192" in drifted.stdout
@@ -74,5 +74,5 @@ def test_a_terminal_of_an_older_locale_is_shown_what_it_cannot_write_as_escapes(
         assert (first.returncode, first.stderr) == (0, "")
         assert "Key.pem" in first.stdout
     finally:
-        conf.write_text(joined)
+        conf.write_bytes(joined)
         record.write_bytes(known)

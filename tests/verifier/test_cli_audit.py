@@ -100,6 +100,24 @@ def test_a_line_that_comes_as_the_newest_are_read_is_shown_once(
     assert (status, out.count("count 7"), out.count("init")) == (130, 1, 1)
 
 
+def test_a_terminal_of_an_older_locale_is_shown_what_it_cannot_write_as_escapes(folder: Path, audit: Audit) -> None:
+    long = "\N{RIGHTWARDS ARROW}" + "x" * 900  # cut by an ellipsis
+    audit.write("grant", NOW, instance=INSTANCE, by="alice", why=long)
+    audit.write("grant", NOW, instance=INSTANCE, by="bob")
+    words = ["audit", "tail", "--config", str(folder / "hsm-verifier.toml")]
+    done = subprocess.run(
+        [sys.executable, "-m", "hsm_verifier", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"PYTHONIOENCODING": "iso8859-1"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u2192xxx" in done.stdout
+    assert "by bob" in done.stdout
+
+
 def test_a_hostile_name_or_a_line_that_is_none_of_ours_does_nothing_to_the_terminal(
     run: Run, folder: Path, audit: Audit
 ) -> None:
