@@ -58,7 +58,10 @@ def test_p5_the_wrong_one_of_awss_certificates_is_named_and_a_region_without_one
     assert refused(world)["detail"] == "V5 signature"
     pinned.unlink()  # as in a region that the guide's page does not have yet
     policy(world, "demand_iid = true")
-    assert "iid" in refused(world)["detail"]
+    told = enrol(world)
+    assert (told["status"], told["reason"]) == (75, "try_later"), told
+    line = next(one for one in reversed(world.party.audit()) if one.get("reason") == "upstream_busy")
+    assert (line["detail"], line["alarm"]) == ("V10 no_certificate_for_region", True)
     dsa_as_the_page_has_it = pki.self_signed(pki.name(CN="dsa"), pki.ec_key()).certificate_pem
     page = world.folder / "guide.html"
     page.write_text(f"<h3>{world.aws.region}</h3>\n{dsa_as_the_page_has_it}\n{world.aws.certificate_pem}")
