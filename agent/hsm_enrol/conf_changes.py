@@ -17,6 +17,7 @@ from hsm_enrol.errors import GroupConflict
 from hsm_enrol.model import Change, Desired, Group, Server
 from hsm_enrol.wire.addresses import meant_by
 
+NO_HTL = {None, "", "0"}  # three spellings of no host trust link; which of them a tool leaves, no document says
 Row = TypeVar("Row")
 ServerRow = tuple[str, str | None, str | None]  # name, port, htl
 GroupRow = tuple[str | None, str | None, str | None]  # label, serial, members
@@ -126,7 +127,8 @@ def _told(conf: Conf) -> dict[tuple[str, str, str], object]:
     found: dict[tuple[str, str, str], object] = {}
     with suppress(NotUnderstood):
         for server in chrystoki.servers(conf).values():
-            for what, value in (("name", True), ("port", server.port), ("htl", server.htl)):
+            htl = None if server.htl in NO_HTL else server.htl
+            for what, value in (("name", True), ("port", server.port), ("htl", htl)):
                 found[CLIENT, meant_by(server.name), what] = value
     with suppress(NotUnderstood):
         for group in chrystoki.groups(conf).values():

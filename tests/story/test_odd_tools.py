@@ -69,6 +69,17 @@ def test_a_tool_that_takes_a_row_of_the_sites_own_has_damaged_the_conf(
     assert verb in str(error.facts["command"])
 
 
+@pytest.mark.parametrize("edit", ["/ServerHtl00/s/0;/;/", "/ServerHtl00/d"])
+def test_a_tool_may_spell_otherwise_that_a_server_has_no_trust_link(tmp_path: Path, estate: Estate, edit: str) -> None:
+    host = PlayedHost(tmp_path / "host", estate, "7.3")
+    with_others(host)
+    script = f'"$0".true "$@"; done=$?\ncase "$*" in *addServer*) sed -i "{edit}" {host.client.conf};; esac\nexit $done'
+    replace(host, script)
+    host.take()
+    assert ("LunaSA Client", "ServerHtl00") not in host.meaning or host.meaning["LunaSA Client", "ServerHtl00"] == ""
+    assert host.meaning["LunaSA Client", "ServerName00"] == "theirs"
+
+
 def test_a_tool_may_number_the_sites_rows_anew(tmp_path: Path, estate: Estate) -> None:
     host = PlayedHost(tmp_path / "host", estate, "6.2")
     with_others(host)
